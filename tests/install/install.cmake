@@ -1,0 +1,40 @@
+# Compilers are looked for when the tests run: one that is not there is reported as skipped.
+set(weir_other_compilers gcc=g++ clang=clang++-19)
+
+set(weir_dependency_folders
+    $<TARGET_PROPERTY:asio::asio,INTERFACE_INCLUDE_DIRECTORIES> $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>
+)
+
+foreach(pair ${weir_other_compilers})
+  string(REGEX MATCH "^(.+)=(.+)$" pair "${pair}")
+  set(name ${CMAKE_MATCH_1})
+  set(compiler ${CMAKE_MATCH_2})
+
+  add_test(
+    NAME headers.alone.${name}
+    COMMAND
+      "${PROJECT_SOURCE_DIR}/cmake/headers_alone.sh" ${compiler} "${PROJECT_SOURCE_DIR}/include" -DASIO_STANDALONE
+      "-idirafter$<JOIN:${weir_dependency_folders},;-idirafter>"
+    COMMAND_EXPAND_LISTS
+  )
+  add_test(
+    NAME install.consumer.${name}
+    COMMAND
+      "${CMAKE_COMMAND}" -D compiler=${compiler} -D weir_build=${PROJECT_BINARY_DIR}
+      -D source=${CMAKE_CURRENT_LIST_DIR}/consumer -D work=${CMAKE_CURRENT_BINARY_DIR}/consumer-${name}
+      -P "${CMAKE_CURRENT_LIST_DIR}/consumer.cmake"
+  )
+  set_tests_properties(
+    headers.alone.${name} install.consumer.${name}
+    PROPERTIES TIMEOUT 1200 LABELS project SKIP_REGULAR_EXPRESSION "^skipped: "
+  )
+endforeach()
+
+add_test(
+  NAME subproject.add_subdirectory
+  COMMAND
+    "${CMAKE_COMMAND}" -D compiler=${CMAKE_CXX_COMPILER} -D weir_source=${PROJECT_SOURCE_DIR}
+    -D source=${CMAKE_CURRENT_LIST_DIR}/subproject -D work=${CMAKE_CURRENT_BINARY_DIR}/subproject
+    -P "${CMAKE_CURRENT_LIST_DIR}/subproject.cmake"
+)
+set_tests_properties(subproject.add_subdirectory PROPERTIES TIMEOUT 600 LABELS project)
