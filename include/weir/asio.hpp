@@ -1,0 +1,72 @@
+/// The one door to Asio: every other header of the library reaches Asio through this one, and what differs between
+/// Asio's releases is settled here. Standalone Asio 1.22.1 and up.
+#pragma once
+
+#include <asio/any_io_executor.hpp>
+#include <asio/associated_allocator.hpp>
+#include <asio/associated_cancellation_slot.hpp>
+#include <asio/associated_executor.hpp>
+#include <asio/async_result.hpp>
+#include <asio/awaitable.hpp>
+#include <asio/bind_cancellation_slot.hpp>
+#include <asio/bind_executor.hpp>
+#include <asio/cancellation_signal.hpp>
+#include <asio/co_spawn.hpp>
+#include <asio/detached.hpp>
+#include <asio/dispatch.hpp>
+#include <asio/error.hpp>
+#include <asio/execution.hpp>
+#include <asio/execution_context.hpp>
+#include <asio/executor_work_guard.hpp>
+#include <asio/io_context.hpp>
+#include <asio/post.hpp>
+#include <asio/prefer.hpp>
+#include <asio/query.hpp>
+#include <asio/require.hpp>
+#include <asio/steady_timer.hpp>
+#include <asio/strand.hpp>
+#include <asio/this_coro.hpp>
+#include <asio/thread_pool.hpp>
+#include <asio/use_awaitable.hpp>
+#include <asio/version.hpp>
+#include <concepts>
+#include <type_traits>
+
+#if ASIO_VERSION < 102201
+#  error "weir needs standalone Asio 1.22.1 or newer"
+#endif
+
+namespace weir {
+
+/// An executor in Asio's sense: what `asio::post` takes first.
+template <class E>
+concept Executor = asio::execution::is_executor<std::remove_cvref_t<E>>::value;
+
+/// Something that has an executor and is an execution context, such as `asio::io_context` and `asio::thread_pool`.
+template <class C>
+concept ExecutionContext =
+    std::derived_from<std::remove_cvref_t<C>, asio::execution_context> && requires(std::remove_cvref_t<C>& context) {
+      { context.get_executor() } -> Executor;
+    };
+
+/// Where work can be started: an executor or an execution context.
+template <class E>
+concept ExecutorSource = Executor<E> || ExecutionContext<E>;
+
+/// The executor of either. A context must outlive what is started on it.
+template <ExecutorSource E>
+[[nodiscard]] auto executor_of(E&& source) {
+  if constexpr (Executor<E>) {
+    return std::remove_cvref_t<E>(static_cast<E&&>(source));
+  } else {
+    return source.get_executor();
+  }
+}
+
+/// The execution context behind an executor.
+template <Executor E>
+[[nodiscard]] asio::execution_context& context_of(const E& executor) {
+  return asio::query(executor, asio::execution::context_as<asio::execution_context&>);
+}
+
+}  // namespace weir

@@ -1,0 +1,109 @@
+/// The errors of the library: one enumeration, one category, one exception.
+#pragma once
+
+#include <string>
+#include <system_error>
+
+namespace weir {
+
+/// What can go wrong in the library itself. What the user's code throws is passed on untouched instead.
+/// Each value compares equal to the `std::errc` condition named beside it, so that code written against the standard's
+/// conditions works: `if (error.code() == std::errc::operation_canceled)`.
+enum class Errc {
+  cancelled = 1,     ///< the operation, or the task that waited in it, was cancelled (`operation_canceled`)
+  timed_out,         ///< a deadline passed first (`timed_out`)
+  channel_closed,    ///< the channel is closed, or nobody is left at its other end (`broken_pipe`)
+  channel_full,      ///< no room, and the channel's policy is not to wait (`no_buffer_space`)
+  invalid_argument,  ///< a value out of its range; the message says which (`invalid_argument`)
+  empty_handle,      ///< the handle was moved from, closed or never set (`bad_file_descriptor`)
+  task_consumed,     ///< the task was awaited before, or moved from (`invalid_argument`)
+  would_deadlock,    ///< blocking here would wait for the thread that blocks (`resource_deadlock_would_occur`)
+  stalled,           ///< everything waits, and nothing is left that could wake it (`resource_deadlock_would_occur`)
+};
+
+namespace detail {
+
+class ErrorCategory final : public std::error_category {
+ public:
+  [[nodiscard]] const char* name() const noexcept override { return "weir"; }
+
+  [[nodiscard]] std::string message(int value) const override {
+    switch (static_cast<Errc>(value)) {
+      case Errc::cancelled:
+        return "the operation was cancelled";
+      case Errc::timed_out:
+        return "the deadline passed";
+      case Errc::channel_closed:
+        return "the channel is closed";
+      case Errc::channel_full:
+        return "the channel is full";
+      case Errc::invalid_argument:
+        return "invalid argument";
+      case Errc::empty_handle:
+        return "the handle is empty: it was moved from, closed, or never set";
+      case Errc::task_consumed:
+        return "the task was awaited before, or moved from: a task is awaited once";
+      case Errc::would_deadlock:
+        return "this would deadlock";
+      case Errc::stalled:
+        return "stalled: everything waits and nothing can wake it";
+    }
+    return "unknown error";
+  }
+
+  [[nodiscard]] std::error_condition default_error_condition(int value) const noexcept override {
+    switch (static_cast<Errc>(value)) {
+      case Errc::cancelled:
+        return std::errc::operation_canceled;
+      case Errc::timed_out:
+        return std::errc::timed_out;
+      case Errc::channel_closed:
+        return std::errc::broken_pipe;
+      case Errc::channel_full:
+        return std::errc::no_buffer_space;
+      case Errc::invalid_argument:
+      case Errc::task_consumed:
+        return std::errc::invalid_argument;
+      case Errc::empty_handle:
+        return std::errc::bad_file_descriptor;
+      case Errc::would_deadlock:
+      case Errc::stalled:
+        return std::errc::resource_deadlock_would_occur;
+    }
+    return {value, *this};
+  }
+};
+
+}  // namespace detail
+
+/// The category of `Errc`. Thread-safe.
+[[nodiscard]] inline const std::error_category& error_category() noexcept {
+  static const detail::ErrorCategory category;
+  return category;
+}
+
+[[nodiscard]] inline std::error_code make_error_code(Errc e) noexcept {
+  return {static_cast<int>(e), error_category()};
+}
+
+}  // namespace weir
+
+template <>
+struct std::is_error_code_enum<weir::Errc> : std::true_type {};
+
+namespace weir {
+
+/// What the library throws. `what()` says what was wrong and, where it can be said, what to do.
+class Error : public std::system_error {
+ public:
+  explicit Error(Errc e) : std::system_error(make_error_code(e)) {}
+  Error(Errc e, const std::string& what) : std::system_error(make_error_code(e), what) {}
+};
+
+/// True for every way in which an operation can say that it was cancelled: the library's own and Asio's
+/// `operation_aborted` both compare equal to `std::errc::operation_canceled`.
+[[nodiscard]] inline bool is_cancellation(const std::error_code& code) noexcept {
+  return code == std::errc::operation_canceled;
+}
+
+}  // namespace weir

@@ -1,0 +1,365 @@
+/// The home of a root task: the one place where its coroutines are resumed, one at a time.
+///
+/// Protocol of the inbox (`inbox_`), the only word that other threads write:
+///  1. `idle`: nothing to run and nothing posted. `dead`: the context is gone. Otherwise the head of a stack of what
+///  other
+///     parties want to run (empty: null), and exactly one drain is posted or running.
+///  2. Who moves it away from `idle` owes one `submit()`, which posts the drain. `enqueue` and `submit` are two steps,
+///  so that
+///     the first can happen under a party's lock and the post after it.
+///  3. Only the drain moves it back to `idle`, when it found nothing more.
+///  4. `posting_` is raised before the step away from `idle` and lowered after the post. Shutting down moves the inbox
+///  to
+///     `dead` and then waits for `posting_` to fall, so that no post meets a context that is gone.
+///  5. A scheduled home (not `idle`) keeps itself alive by a reference.
+/// Broken rules are found by tests/core/home_test.cpp and, on two threads, by tests/core/home_threads_test.cpp.
+#pragma once
+
+#include <atomic>
+#include <cassert>
+#include <coroutine>
+#include <cstdint>
+#include <thread>
+
+#include <weir/asio.hpp>
+#include <weir/core/cancel_scope.hpp>
+
+namespace weir {
+
+/// Something that a home runs once: a suspended coroutine, or a callback. Intrusive: it lives in what waits, so that
+/// waking allocates nothing. It is in at most one home's queue at a time.
+struct Resumable {
+  /// `run` is false when the home was destroyed first: then only free what the resumable owns.
+  using Callback = void (*)(Resumable& self, bool run) noexcept;
+
+  Resumable* next = nullptr;
+  std::coroutine_handle<> coroutine;  ///< resumed when there is no callback
+  Callback callback = nullptr;
+};
+
+class RootRegistry;
+
+/// The home of one root task and of all the tasks below it. Made by `spawn` and `sync_wait`; users meet it only when
+/// they write an awaiter of their own. Everything marked "on the home" is called by what the home runs, and by nothing
+/// else.
+class Home {
+ public:
+  Home(const Home&) = delete;
+  Home& operator=(const Home&) = delete;
+
+  /// Runs `r` on the home, after what was handed over before. Any thread. Allocates nothing, never runs it inline.
+  void resume_later(Resumable& r) noexcept {
+    if (enqueue(r)) submit();
+  }
+
+  /// The first half of `resume_later`, which may be called under a lock: true if the caller now owes a `submit()`.
+  [[nodiscard]] bool enqueue(Resumable& r) noexcept;
+  /// The second half: posts the drain to the executor. Not under a lock.
+  void submit() noexcept;
+
+  /// On the home: runs `r` after everything that is ready now.
+  void resume_here(Resumable& r) noexcept;
+  /// On the home: runs `r` as soon as the running coroutine suspends. This is the trampoline: instead of a jump from
+  /// one coroutine into the next, which needs a guaranteed tail call, the next is left here and the drain's loop
+  /// resumes it.
+  void resume_next(Resumable& r) noexcept {
+    assert(next_ == nullptr);
+    next_ = &r;
+  }
+  /// On the home, or when it is dead: takes back what was handed over and has not run. O(length of the queue).
+  bool forget(Resumable& r) noexcept;
+
+  /// On the home: counts one operation that was done at once. False when the coroutine has had its turn and should let
+  /// others run (`resume_here` and suspend).
+  [[nodiscard]] bool spend() noexcept { return --budget_ > 0; }
+
+  /// The scope that is cancelled with the whole root. On the home.
+  [[nodiscard]] CancelScope& scope() noexcept { return scope_; }
+  /// Cancels the root: its scope, on the home. Any thread; allocates nothing; more than once is the same as once.
+  void request_cancel() noexcept;
+
+  /// The execution context that the root belongs to.
+  [[nodiscard]] asio::execution_context& context() const noexcept { return context_; }
+  /// The executor that the drain is posted to, which is not serial: for timers and the like. May allocate.
+  [[nodiscard]] virtual asio::any_io_executor base_executor() const = 0;
+  /// Whether the calling thread is one that could be running this home: blocking it may deadlock.
+  [[nodiscard]] virtual bool runs_on_this_thread() const noexcept = 0;
+
+  /// A name for reports, and the number of the root in its context, from 1 in the order of spawning. On the home.
+  void set_name(const char* name) noexcept { name_ = name; }
+  [[nodiscard]] const char* name() const noexcept { return name_; }
+  [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
+
+  /// Shared ownership of the block (not of the coroutine's frame).
+  void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_block();
+  }
+
+  /// Called by the promise of the root at its end. On the home.
+  void root_returned() noexcept { returned_ = true; }
+  [[nodiscard]] bool finished() const noexcept { return finished_; }
+
+ protected:
+  Home(asio::execution_context& context, int budget) noexcept : limit_(budget), context_(context) {}
+  virtual ~Home() = default;
+
+  /// Runs what is ready: what the posted function calls.
+  void drain() noexcept;
+  /// What the posted function calls when it is destroyed instead of run.
+  void abandon() noexcept;
+
+  /// Posts one call of `drain()`; at most one is under way at a time.
+  virtual void post() noexcept = 0;
+  /// The root returned: destroy its frame and hand on its result.
+  virtual void finish() noexcept = 0;
+  /// The context is going: destroy the frame.
+  virtual void destroy_root() noexcept = 0;
+  /// The context is going: what would have been called at the end is destroyed uncalled.
+  virtual void forget_handler() noexcept = 0;
+  virtual void destroy_block() noexcept = 0;
+
+ private:
+  friend class WakeList;
+  friend class RootRegistry;
+
+  static Resumable* idle() noexcept { return reinterpret_cast<Resumable*>(std::uintptr_t{1}); }
+  static Resumable* dead() noexcept { return reinterpret_cast<Resumable*>(std::uintptr_t{2}); }
+
+  void append_reversed(Resumable* newest) noexcept;
+  void take_inbox() noexcept;
+  Resumable* pop() noexcept;
+  void discard_all() noexcept;
+  /// First step of the context's end: nothing is accepted any more. False: the block is being destroyed already.
+  [[nodiscard]] bool deafen() noexcept;
+  /// Second step: the frame is destroyed, unless the root returned.
+  void destroy_frame() noexcept;
+  static void run_cancel(Resumable& self, bool run) noexcept;
+
+  std::atomic<Resumable*> inbox_{idle()};
+  std::atomic<std::uint32_t> refs_{1};
+  std::atomic<std::uint32_t> posting_{0};
+  std::atomic<bool> cancel_requested_{false};
+  bool returned_ = false;
+  bool finished_ = false;
+  bool deaf_ = false;
+  int limit_;
+  int budget_ = 0;
+  Resumable* next_ = nullptr;
+  Resumable* ready_ = nullptr;
+  Resumable** ready_end_ = &ready_;
+  CancelScope scope_;
+  struct CancelNode : Resumable {
+    Home* home = nullptr;
+  } cancel_node_;
+  asio::execution_context& context_;
+  Home* wake_next_ = nullptr;
+  Home* registry_prev_ = nullptr;
+  Home* registry_next_ = nullptr;
+  const char* name_ = nullptr;
+  std::uint64_t id_ = 0;
+};
+
+/// What is woken under a lock and posted after it: declare it before the lock, so that it is destroyed after.
+class WakeList {
+ public:
+  /// Something else to be done after the lock: linked in by `add`, called once by the destructor.
+  struct Deferred {
+    Deferred* next = nullptr;
+    void (*fire)(Deferred& self) noexcept = nullptr;
+  };
+
+  WakeList() = default;
+  WakeList(const WakeList&) = delete;
+  WakeList& operator=(const WakeList&) = delete;
+  ~WakeList() { flush(); }
+
+  void add(Home& home, Resumable& r) noexcept {
+    if (!home.enqueue(r)) return;
+    home.wake_next_ = homes_;
+    homes_ = &home;
+  }
+  void add(Deferred& d) noexcept {
+    d.next = nullptr;
+    *deferred_end_ = &d;
+    deferred_end_ = &d.next;
+  }
+  void flush() noexcept;
+
+ private:
+  Home* homes_ = nullptr;
+  Deferred* deferred_ = nullptr;
+  Deferred** deferred_end_ = &deferred_;
+};
+
+inline bool Home::enqueue(Resumable& r) noexcept {
+  Resumable* head = inbox_.load(std::memory_order_relaxed);
+  for (;;) {
+    if (head == dead()) {
+      if (r.callback) r.callback(r, false);
+      return false;
+    }
+    const bool first = head == idle();
+    if (first) posting_.fetch_add(1, std::memory_order_acq_rel);
+    r.next = first ? nullptr : head;
+    if (inbox_.compare_exchange_weak(head, &r, std::memory_order_acq_rel, std::memory_order_relaxed)) {
+      if (first) retain();
+      return first;
+    }
+    if (first) posting_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+inline void Home::submit() noexcept {
+  // The drain may finish and drop the last reference before the post returns here.
+  retain();
+  post();
+  posting_.fetch_sub(1, std::memory_order_release);
+  release();
+}
+
+inline void Home::resume_here(Resumable& r) noexcept {
+  r.next = nullptr;
+  *ready_end_ = &r;
+  ready_end_ = &r.next;
+}
+
+inline void Home::append_reversed(Resumable* newest) noexcept {
+  // The inbox is a stack with the newest on top: reversing it gives back the order of arrival.
+  if (!newest) return;
+  Resumable* oldest = nullptr;
+  Resumable* const last = newest;
+  while (newest) {
+    Resumable* const below = newest->next;
+    newest->next = oldest;
+    oldest = newest;
+    newest = below;
+  }
+  *ready_end_ = oldest;
+  ready_end_ = &last->next;
+}
+
+inline void Home::take_inbox() noexcept {
+  Resumable* const seen = inbox_.load(std::memory_order_relaxed);
+  if (seen == nullptr || seen == dead() || seen == idle()) return;
+  append_reversed(inbox_.exchange(nullptr, std::memory_order_acq_rel));
+}
+
+inline Resumable* Home::pop() noexcept {
+  if (next_) {
+    Resumable* const r = next_;
+    next_ = nullptr;
+    return r;
+  }
+  Resumable* const r = ready_;
+  if (r) {
+    ready_ = r->next;
+    if (!ready_) ready_end_ = &ready_;
+  }
+  return r;
+}
+
+inline bool Home::forget(Resumable& r) noexcept {
+  if (next_ == &r) {
+    next_ = nullptr;
+    return true;
+  }
+  take_inbox();
+  for (Resumable** link = &ready_; *link; link = &(*link)->next) {
+    if (*link != &r) continue;
+    *link = r.next;
+    if (ready_end_ == &r.next) ready_end_ = link;
+    return true;
+  }
+  return false;
+}
+
+inline void Home::drain() noexcept {
+  budget_ = limit_;
+  for (;;) {
+    take_inbox();
+    while (Resumable* const r = pop()) {
+      --budget_;
+      if (r->callback) {
+        r->callback(*r, true);
+      } else {
+        r->coroutine.resume();
+      }
+      if (returned_ && !finished_) {
+        finished_ = true;
+        finish();
+        release();  // the root's own reference; the scheduled one still holds
+      }
+      if (budget_ <= 0 && (next_ || ready_ || inbox_.load(std::memory_order_relaxed))) {
+        post();
+        return;
+      }
+    }
+    Resumable* empty = nullptr;
+    if (inbox_.compare_exchange_strong(empty, idle(), std::memory_order_acq_rel)) break;
+  }
+  release();
+}
+
+inline void Home::discard_all() noexcept {
+  take_inbox();
+  while (Resumable* const r = pop()) {
+    if (r->callback) r->callback(*r, false);
+  }
+}
+
+inline void Home::abandon() noexcept {
+  discard_all();
+  release();
+}
+
+inline void Home::request_cancel() noexcept {
+  if (cancel_requested_.exchange(true, std::memory_order_acq_rel)) return;
+  cancel_node_.home = this;
+  cancel_node_.callback = &run_cancel;
+  resume_later(cancel_node_);
+}
+
+inline void Home::run_cancel(Resumable& self, bool run) noexcept {
+  if (run) static_cast<CancelNode&>(self).home->scope_.cancel();
+}
+
+inline bool Home::deafen() noexcept {
+  if (deaf_) return true;
+  std::uint32_t refs = refs_.load(std::memory_order_relaxed);
+  do {
+    if (refs == 0) return false;
+  } while (!refs_.compare_exchange_weak(refs, refs + 1, std::memory_order_acq_rel, std::memory_order_relaxed));
+  deaf_ = true;
+  Resumable* const newest = inbox_.exchange(dead(), std::memory_order_acq_rel);
+  while (posting_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
+  // What was handed over stays findable for `forget` until the frame is gone.
+  if (newest != idle()) append_reversed(newest);
+  return true;
+}
+
+inline void Home::destroy_frame() noexcept {
+  if (!finished_) {
+    finished_ = true;
+    destroy_root();
+    forget_handler();
+    release();  // the root's own reference; who deafened it holds another
+  }
+  discard_all();
+}
+
+inline void WakeList::flush() noexcept {
+  while (homes_) {
+    Home* const home = homes_;
+    homes_ = home->wake_next_;
+    home->submit();
+  }
+  while (deferred_) {
+    Deferred* const d = deferred_;
+    deferred_ = d->next;
+    d->fire(*d);
+  }
+  deferred_end_ = &deferred_;
+}
+
+}  // namespace weir

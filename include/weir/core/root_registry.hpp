@@ -1,0 +1,99 @@
+/// The roots of an execution context: those that never finished are destroyed when the context is.
+#pragma once
+
+#include <memory>
+#include <mutex>
+
+#include <weir/asio.hpp>
+#include <weir/core/home.hpp>
+
+namespace weir {
+
+/// A service of each execution context that has roots. Thread-safe.
+class RootRegistry final : public asio::execution_context::service {
+ public:
+  /// The key under which Asio keeps the service.
+  static inline asio::execution_context::id id;
+
+  explicit RootRegistry(asio::execution_context& context)
+      : asio::execution_context::service(context), roots_(std::make_shared<Roots>()) {}
+
+  /// The list outlives the context as long as a home's block does, so that a block can always leave it.
+  class Roots {
+   public:
+    void add(Home& home) {
+      const std::lock_guard lock(mutex_);
+      home.id_ = ++last_id_;
+      home.registry_next_ = first_;
+      if (first_) first_->registry_prev_ = &home;
+      first_ = &home;
+    }
+    void remove(Home& home) noexcept {
+      const std::lock_guard lock(mutex_);
+      unlink(home);
+    }
+
+   private:
+    friend class RootRegistry;
+
+    void unlink(Home& home) noexcept {
+      if (home.registry_prev_) home.registry_prev_->registry_next_ = home.registry_next_;
+      if (home.registry_next_) home.registry_next_->registry_prev_ = home.registry_prev_;
+      if (first_ == &home) first_ = home.registry_next_;
+      home.registry_prev_ = home.registry_next_ = nullptr;
+    }
+
+    std::mutex mutex_;
+    Home* first_ = nullptr;
+    std::uint64_t last_id_ = 0;
+  };
+
+  [[nodiscard]] const std::shared_ptr<Roots>& roots() const noexcept { return roots_; }
+
+  /// How many resumptions and operations done at once a root of this context may make in one turn. From 1; set it
+  /// before the first root is spawned. A low one is fair, a high one is fast; the simulator sets 1, so that each is a
+  /// choice.
+  void set_budget(int budget) noexcept { budget_ = budget; }
+  [[nodiscard]] int budget() const noexcept { return budget_; }
+
+  /// Calls `visit(home)` for each root that has not finished, the newest first. Only while none of them runs.
+  template <class Visit>
+  void for_each(Visit&& visit) const {
+    const std::lock_guard lock(roots_->mutex_);
+    for (Home* home = roots_->first_; home; home = home->registry_next_) {
+      if (!home->finished()) visit(*home);
+    }
+  }
+
+ private:
+  void shutdown() noexcept override {
+    // Deaf first, all of them: the destructor of one frame may want to wake another root.
+    {
+      const std::lock_guard lock(roots_->mutex_);
+      Home* next = nullptr;
+      for (Home* home = roots_->first_; home; home = next) {
+        next = home->registry_next_;
+        if (!home->deafen()) roots_->unlink(*home);
+      }
+    }
+    while (Home* const home = take_first()) {
+      home->destroy_frame();
+      home->release();
+    }
+  }
+
+  Home* take_first() noexcept {
+    const std::lock_guard lock(roots_->mutex_);
+    while (Home* const home = roots_->first_) {
+      const bool alive = home->deafen();
+      roots_->unlink(*home);
+      if (alive) return home;
+    }
+    return nullptr;
+  }
+
+  std::shared_ptr<Roots> roots_;
+  int budget_ = 256;
+};
+
+}  // namespace weir
