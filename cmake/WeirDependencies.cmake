@@ -13,7 +13,7 @@ function(weir_declare name repository commit)
     SYSTEM
     ${ARGN}
   )
-  message(STATUS "weir: ${name} is not installed here: it is fetched from github.com/${repository}")
+  message(NOTICE "weir: ${name} is not installed here: it is fetched from github.com/${repository}")
 endfunction()
 
 # Asio's releases have no CMake project: SOURCE_SUBDIR names a folder without one, so that nothing is configured.

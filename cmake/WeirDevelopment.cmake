@@ -8,7 +8,7 @@ if(WEIR_SANITIZE)
     weir_development INTERFACE -fsanitize=${WEIR_SANITIZE} -fno-sanitize-recover=all -fno-omit-frame-pointer
   )
   target_link_options(weir_development INTERFACE -fsanitize=${WEIR_SANITIZE})
-  # https://gcc.gnu.org/PR105562: GCC 12 and 13 see uninitialised members in <regex> and <functional> under a sanitizer.
+  # https://gcc.gnu.org/PR105616: GCC 12 to 14 see uninitialised members in std::function under a sanitizer.
   target_compile_options(weir_development INTERFACE $<$<CXX_COMPILER_ID:GNU>:-Wno-maybe-uninitialized>)
 endif()
 
