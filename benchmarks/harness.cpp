@@ -1,0 +1,145 @@
+#include "harness.hpp"
+
+#include <algorithm>
+#include <cmath>
+#include <stdexcept>
+#include <utility>
+
+#include "allocation_count.hpp"
+
+namespace weir_bench {
+
+Measurement::Measurement() noexcept : allocations_at_start_(allocations()), start_(Clock::now()) {}
+
+Sample Measurement::finish(std::uint64_t events) const noexcept {
+  const std::chrono::duration<double, std::nano> elapsed = Clock::now() - start_;
+  const auto allocated = static_cast<double>(allocations() - allocations_at_start_);
+  return {elapsed.count() / static_cast<double>(events), allocated / static_cast<double>(events)};
+}
+
+void expect_delivered(std::uint64_t expected, std::uint64_t actual) {
+  if (expected == actual) return;
+  throw std::runtime_error("what came out is not what went in: expected " + std::to_string(expected) + ", got " +
+                           std::to_string(actual));
+}
+
+Spread spread_of(std::vector<double> values) {
+  if (values.empty()) return {};
+  std::sort(values.begin(), values.end());
+  const std::size_t middle = values.size() / 2;
+  const double median = values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
+  return {median, values.front(), values.back()};
+}
+
+Subject Subject::absent(std::string name, std::string why) {
+  Subject subject;
+  subject.name = std::move(name);
+  subject.absent_because = std::move(why);
+  return subject;
+}
+
+namespace {
+
+[[noreturn]] void rethrow_for(const Group& group, const Subject& subject, const std::exception& error) {
+  throw std::runtime_error(group.id + " " + group.payload + " " + subject.name +
+                           (subject.variant.empty() ? "" : " " + subject.variant) + ": " + error.what());
+}
+
+template <class Run>
+auto run_guarded(const Group& group, const Subject& subject, Run&& run) {
+  try {
+    return run();
+  } catch (const std::exception& error) {
+    rethrow_for(group, subject, error);
+  }
+}
+
+// Whole blocks of the default capacity: the raw ring works in these.
+std::uint64_t whole_blocks(double events, std::uint64_t max_events) {
+  constexpr std::uint64_t block = default_capacity;
+  const double bounded = std::clamp(events, static_cast<double>(block), static_cast<double>(max_events));
+  return static_cast<std::uint64_t>(bounded) / block * block;
+}
+
+std::uint64_t events_for(const Group& group, const Subject& subject, std::chrono::milliseconds sample_time) {
+  const double target_ns = std::chrono::duration<double, std::nano>(sample_time).count();
+  for (std::uint64_t events = default_capacity;;) {
+    const Sample sample = subject.run(events);
+    const double took_ns = sample.ns_per_event * static_cast<double>(events);
+    const double wanted = target_ns / std::max(sample.ns_per_event, 0.01);
+    const std::uint64_t next = whole_blocks(wanted, group.max_events);
+    if (took_ns >= target_ns / 4 || next <= events) return next;
+    events = std::min(next, events * 8);
+  }
+}
+
+}  // namespace
+
+GroupResult measure(const Group& group, const Effort& effort) {
+  GroupResult outcome{.group = &group, .reference = {}, .results = {}};
+  std::vector<const Subject*> present;
+  for (const Subject& subject : group.subjects) {
+    outcome.results.push_back({.subject = &subject});
+    if (!subject.is_absent()) present.push_back(&subject);
+  }
+
+  const auto find_reference = [&](const std::string& name) {
+    return std::find_if(present.begin(), present.end(), [&](const Subject* s) { return s->name == name; });
+  };
+  auto reference = present.end();
+  for (const std::string& name : group.references) {
+    reference = find_reference(name);
+    if (reference != present.end()) break;
+  }
+  const bool has_reference = reference != present.end();
+  const auto reference_index = static_cast<std::size_t>(reference - present.begin());
+  if (has_reference) outcome.reference = (*reference)->name;
+
+  std::vector<std::uint64_t> events;
+  for (const Subject* subject : present) {
+    events.push_back(run_guarded(group, *subject, [&] { return events_for(group, *subject, effort.sample_time); }));
+  }
+
+  std::vector<std::vector<double>> times(present.size());
+  std::vector<std::vector<double>> allocs(present.size());
+  for (int round = 0; round < effort.rounds; ++round) {
+    for (std::size_t step = 0; step < present.size(); ++step) {
+      // Each round begins with another subject, so that none always inherits the same predecessor's caches and heap.
+      const std::size_t i = (step + static_cast<std::size_t>(round)) % present.size();
+      const Sample sample = run_guarded(group, *present[i], [&] { return present[i]->run(events[i]); });
+      times[i].push_back(sample.ns_per_event);
+      allocs[i].push_back(sample.allocs_per_event);
+    }
+  }
+
+  std::vector<std::map<std::string, std::vector<double>>> extras(present.size());
+  for (int round = 0; round < effort.extra_rounds; ++round) {
+    for (std::size_t i = 0; i < present.size(); ++i) {
+      const std::optional<Extra>& extra = present[i]->extra;
+      if (!extra) continue;
+      const double ns = std::chrono::duration<double, std::nano>(extra->sample_time).count() * effort.extra_share;
+      const std::uint64_t count = whole_blocks(ns / spread_of(times[i]).median, group.max_events);
+      const auto figures = run_guarded(group, *present[i], [&] { return extra->run(count); });
+      for (const auto& [name, value] : figures) extras[i][name].push_back(value);
+    }
+  }
+
+  for (std::size_t i = 0; i < present.size(); ++i) {
+    auto& result = *std::find_if(outcome.results.begin(), outcome.results.end(),
+                                 [&](const Result& r) { return r.subject == present[i]; });
+    result.events = events[i];
+    result.ns_per_event = spread_of(times[i]);
+    result.allocs_per_event = spread_of(allocs[i]).median;
+    if (has_reference) {
+      std::vector<double> ratios;
+      for (std::size_t round = 0; round < times[i].size(); ++round) {
+        ratios.push_back(times[i][round] / times[reference_index][round]);
+      }
+      result.ratio = spread_of(std::move(ratios));
+    }
+    for (auto& [name, values] : extras[i]) result.extra[name] = spread_of(std::move(values));
+  }
+  return outcome;
+}
+
+}  // namespace weir_bench

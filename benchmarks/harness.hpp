@@ -1,0 +1,106 @@
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <map>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <variant>
+#include <vector>
+
+namespace weir_bench {
+
+using Clock = std::chrono::steady_clock;
+
+inline constexpr std::size_t default_capacity = 1024;
+
+struct Sample {
+  double ns_per_event = 0;
+  double allocs_per_event = 0;
+};
+
+/// Counts time and allocations from its construction. A subject builds one when its queue and threads stand, so that
+/// what is measured is the steady state.
+class Measurement {
+ public:
+  Measurement() noexcept;
+  [[nodiscard]] Sample finish(std::uint64_t events) const noexcept;
+
+ private:
+  std::uint64_t allocations_at_start_;
+  Clock::time_point start_;
+};
+
+/// Throws if a subject did not deliver what was sent through it: a figure of a broken queue is worth nothing.
+void expect_delivered(std::uint64_t expected, std::uint64_t actual);
+
+struct Spread {
+  double median = 0;
+  double min = 0;
+  double max = 0;
+};
+
+[[nodiscard]] Spread spread_of(std::vector<double> values);
+
+/// A measurement beside the main one, with figures of its own; run in rounds of its own, so as not to disturb the
+/// others.
+struct Extra {
+  std::string name;
+  std::chrono::milliseconds sample_time{100};
+  std::function<std::map<std::string, double>(std::uint64_t events)> run;
+};
+
+struct Subject {
+  std::string name;
+  std::string variant{};
+  std::function<Sample(std::uint64_t events)> run;
+  bool allocations_counted = true;
+  std::optional<Extra> extra{};
+  std::string absent_because{};
+
+  [[nodiscard]] static Subject absent(std::string name, std::string why);
+  [[nodiscard]] bool is_absent() const noexcept { return !absent_because.empty(); }
+};
+
+/// Subjects that do the same job on the same payload. They run in turns, and their ratios are those of neighbours in
+/// time.
+struct Group {
+  std::string id;
+  std::string title;
+  std::string payload;
+  std::vector<std::string> references;  // the first that is present is what the ratios are to
+  std::map<std::string, std::variant<std::int64_t, std::string>> fields;
+  std::uint64_t max_events = std::uint64_t{1} << 40;
+  std::vector<Subject> subjects;
+};
+
+struct Result {
+  const Subject* subject = nullptr;
+  std::uint64_t events = 0;
+  Spread ns_per_event{};
+  Spread ratio{};
+  double allocs_per_event = 0;
+  std::map<std::string, Spread> extra{};
+};
+
+struct GroupResult {
+  const Group* group = nullptr;
+  std::string reference;
+  std::vector<Result> results;
+};
+
+struct Effort {
+  std::chrono::milliseconds sample_time{20};
+  int rounds = 21;
+  int extra_rounds = 7;
+  double extra_share = 1;
+
+  [[nodiscard]] static Effort quick() { return {std::chrono::milliseconds(3), 5, 3, 0.25}; }
+};
+
+[[nodiscard]] GroupResult measure(const Group& group, const Effort& effort);
+
+}  // namespace weir_bench

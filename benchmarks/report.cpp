@@ -1,0 +1,156 @@
+#include "report.hpp"
+
+#include <algorithm>
+#include <asio/version.hpp>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <ostream>
+#include <sstream>
+#include <thread>
+
+namespace weir_bench {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+std::string cpu_name() {
+  std::ifstream info("/proc/cpuinfo");
+  for (std::string line; std::getline(info, line);) {
+    if (!line.starts_with("model name")) continue;
+    const auto colon = line.find(": ");
+    if (colon != std::string::npos) return line.substr(colon + 2);
+  }
+  return "unknown";
+}
+
+std::string compiler_name() {
+#if defined(__clang__)
+  return std::string("Clang ") + __clang_version__;
+#elif defined(__GNUC__)
+  return std::string("GCC ") + __VERSION__;
+#else
+  return "unknown";
+#endif
+}
+
+// Three significant digits: the spread does not bear more.
+std::string number(double value) {
+  std::ostringstream text;
+  text.setf(std::ios::fixed);
+  text.precision(std::abs(value) >= 100 ? 0 : std::abs(value) >= 10 ? 1 : 2);
+  text << value;
+  return text.str();
+}
+
+std::string allocations_text(double value) {
+  if (value == 0) return "0";
+  return value < 0.0005 ? "<0.001" : number(value);
+}
+
+Json spread_json(const Spread& spread) {
+  return Json{{"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
+}
+
+void print_row(std::ostream& out, const std::vector<std::string>& cells, const std::vector<std::size_t>& widths) {
+  constexpr std::size_t left_aligned = 2;
+  std::string line;
+  for (std::size_t i = 0; i < cells.size(); ++i) {
+    const std::string padding(widths[i] > cells[i].size() ? widths[i] - cells[i].size() : 0, ' ');
+    line += i == 0 ? "  " : "   ";
+    line += i < left_aligned ? cells[i] + padding : padding + cells[i];
+  }
+  line.erase(line.find_last_not_of(' ') + 1);
+  out << line << '\n';
+}
+
+Json result_json(const GroupResult& outcome, const Result& result) {
+  const Group& group = *outcome.group;
+  const Subject& subject = *result.subject;
+  Json entry{{"id", group.id}, {"payload", group.payload}, {"subject", subject.name}, {"variant", subject.variant}};
+  for (const auto& [name, value] : group.fields) {
+    std::visit([&entry, &key = name](const auto& field) { entry[key] = field; }, value);
+  }
+  if (subject.is_absent()) {
+    entry["absent"] = true;
+    entry["why"] = subject.absent_because;
+    return entry;
+  }
+  entry["events"] = result.events;
+  entry["ns_per_event"] = spread_json(result.ns_per_event);
+  if (!outcome.reference.empty()) {
+    Json ratio{{"to", outcome.reference}};
+    ratio.update(spread_json(result.ratio));
+    entry["ratio"] = std::move(ratio);
+  }
+  entry["allocs_per_event"] = subject.allocations_counted ? Json(result.allocs_per_event) : Json(nullptr);
+  if (subject.extra) {
+    for (const auto& [name, spread] : result.extra) entry[subject.extra->name][name] = spread_json(spread);
+  }
+  return entry;
+}
+
+}  // namespace
+
+Machine Machine::this_one() {
+  return {cpu_name(), std::thread::hardware_concurrency(), compiler_name(),
+          std::to_string(ASIO_VERSION / 100000) + "." + std::to_string(ASIO_VERSION / 100 % 1000) + "." +
+              std::to_string(ASIO_VERSION % 100)};
+}
+
+void print_machine(std::ostream& out, const Machine& machine) {
+  out << machine.cpu << ", " << machine.cores << " cores, " << machine.compiler << ", Asio " << machine.asio << '\n';
+}
+
+void print_table(std::ostream& out, const GroupResult& outcome) {
+  const Group& group = *outcome.group;
+  out << '\n' << group.id << "  " << group.title << ", " << group.payload << '\n';
+
+  const std::string ratio_title = outcome.reference.empty() ? "ratio" : "x " + outcome.reference;
+  std::vector<std::vector<std::string>> rows{
+      {"subject", "variant", "ns/event", "min", "max", ratio_title, "min", "max", "allocs/event"}};
+  for (const Result& result : outcome.results) {
+    const Subject& subject = *result.subject;
+    if (subject.is_absent()) continue;
+    const bool has_ratio = !outcome.reference.empty();
+    const auto ratio = [&](double value) { return has_ratio ? number(value) : std::string("-"); };
+    rows.push_back({subject.name, subject.variant, number(result.ns_per_event.median), number(result.ns_per_event.min),
+                    number(result.ns_per_event.max), ratio(result.ratio.median), ratio(result.ratio.min),
+                    ratio(result.ratio.max),
+                    subject.allocations_counted ? allocations_text(result.allocs_per_event) : "own"});
+  }
+  std::vector<std::size_t> widths(rows.front().size(), 0);
+  for (const auto& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
+  }
+  for (const auto& row : rows) print_row(out, row, widths);
+
+  for (const Result& result : outcome.results) {
+    const Subject& subject = *result.subject;
+    if (subject.is_absent()) out << "  " << subject.name << " is absent: " << subject.absent_because << '\n';
+    if (!subject.extra) continue;
+    out << "  " << subject.name << (subject.variant.empty() ? "" : " " + subject.variant) << ", " << subject.extra->name
+        << ": ";
+    const char* separator = "";
+    for (const auto& [name, spread] : result.extra) {
+      out << separator << name << ' ' << number(spread.median) << " (" << number(spread.min) << " to "
+          << number(spread.max) << ')';
+      separator = ", ";
+    }
+    out << '\n';
+  }
+  out.flush();
+}
+
+void write_json(std::ostream& out, const Machine& machine, const std::vector<GroupResult>& outcomes) {
+  Json document;
+  document["machine"] = {
+      {"cpu", machine.cpu}, {"cores", machine.cores}, {"compiler", machine.compiler}, {"asio", machine.asio}};
+  document["results"] = Json::array();
+  for (const GroupResult& outcome : outcomes) {
+    for (const Result& result : outcome.results) document["results"].push_back(result_json(outcome, result));
+  }
+  out << document.dump(2) << '\n';
+}
+
+}  // namespace weir_bench
