@@ -54,20 +54,23 @@ auto run_guarded(const Group& group, const Subject& subject, Run&& run) {
   }
 }
 
-// Whole blocks of the default capacity: the raw ring works in these.
+// Fewer would fit into the queue at once, or nearly, and never meet its end.
+constexpr std::uint64_t min_events = 8 * default_capacity;
+
+// Whole blocks of the default capacity: some references work in these.
 std::uint64_t whole_blocks(double events, std::uint64_t max_events) {
   constexpr std::uint64_t block = default_capacity;
-  const double bounded = std::clamp(events, static_cast<double>(block), static_cast<double>(max_events));
+  const double bounded = std::clamp(events, static_cast<double>(min_events), static_cast<double>(max_events));
   return static_cast<std::uint64_t>(bounded) / block * block;
 }
 
 std::uint64_t events_for(const Group& group, const Subject& subject, std::chrono::milliseconds sample_time) {
   const double target_ns = std::chrono::duration<double, std::nano>(sample_time).count();
-  for (std::uint64_t events = default_capacity;;) {
-    const Sample sample = subject.run(events);
-    const double took_ns = sample.ns_per_event * static_cast<double>(events);
-    const double wanted = target_ns / std::max(sample.ns_per_event, 0.01);
-    const std::uint64_t next = whole_blocks(wanted, group.max_events);
+  for (std::uint64_t events = min_events;;) {
+    // The faster of two: one that was cold, or interrupted, would make every sample after it too short.
+    const double ns_per_event = std::min(subject.run(events).ns_per_event, subject.run(events).ns_per_event);
+    const double took_ns = ns_per_event * static_cast<double>(events);
+    const std::uint64_t next = whole_blocks(target_ns / std::max(ns_per_event, 0.01), group.max_events);
     if (took_ns >= target_ns / 4 || next <= events) return next;
     events = std::min(next, events * 8);
   }
