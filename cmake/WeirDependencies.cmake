@@ -27,7 +27,8 @@ function(weir_find_asio)
     # 1.30.2
     weir_declare(asio chriskohlhoff/asio 12e0ce9e0500bf0f247dbd1ae894272656456079 SOURCE_SUBDIR asio/include)
     FetchContent_MakeAvailable(asio)
-    set(Asio_INCLUDE_DIR "${asio_SOURCE_DIR}/asio/include" CACHE PATH "Where asio.hpp is" FORCE)
+    # Not cached: the next configuration must come through here as well, for the install rules to know.
+    set(Asio_INCLUDE_DIR "${asio_SOURCE_DIR}/asio/include")
     find_package(Asio 1.22.1 MODULE REQUIRED GLOBAL)
     set_property(GLOBAL PROPERTY WEIR_FETCHED_ASIO "${Asio_INCLUDE_DIR}")
   endif()

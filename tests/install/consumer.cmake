@@ -31,6 +31,10 @@ if(NOT pkg_config)
 endif()
 file(GLOB_RECURSE pc_file "${prefix}/*/weir.pc")
 cmake_path(GET pc_file PARENT_PATH pc_folder)
+if(EXISTS "${pc_folder}/fmt.pc")
+  message("fmt was fetched, and its .pc file names another prefix: the program is built by find_package alone")
+  return()
+endif()
 set(ENV{PKG_CONFIG_PATH} "${pc_folder}:$ENV{PKG_CONFIG_PATH}")
 execute_process(
   COMMAND ${pkg_config} --cflags --libs weir

@@ -1,9 +1,12 @@
 # Compilers are looked for when the tests run: one that is not there is reported as skipped.
 set(weir_other_compilers gcc=g++ clang=clang++-19)
 
+# A compiler that is told of its own folder searches it too early, and misses the C headers behind it.
 set(weir_dependency_folders
-    $<TARGET_PROPERTY:asio::asio,INTERFACE_INCLUDE_DIRECTORIES> $<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>
+    $<TARGET_PROPERTY:asio::asio,INTERFACE_INCLUDE_DIRECTORIES>
+    $<TARGET_GENEX_EVAL:fmt::fmt,$<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>>
 )
+set(weir_dependency_folders "$<FILTER:${weir_dependency_folders},EXCLUDE,^/usr/include$>")
 
 foreach(pair ${weir_other_compilers})
   string(REGEX MATCH "^(.+)=(.+)$" pair "${pair}")
@@ -14,7 +17,7 @@ foreach(pair ${weir_other_compilers})
     NAME headers.alone.${name}
     COMMAND
       "${PROJECT_SOURCE_DIR}/cmake/headers_alone.sh" ${compiler} "${PROJECT_SOURCE_DIR}/include" -DASIO_STANDALONE
-      "-idirafter$<JOIN:${weir_dependency_folders},;-idirafter>"
+      "$<$<BOOL:${weir_dependency_folders}>:-isystem$<JOIN:${weir_dependency_folders},;-isystem>>"
     COMMAND_EXPAND_LISTS
   )
   add_test(
