@@ -130,6 +130,9 @@ class Home {
   void take_inbox() noexcept;
   Resumable* pop() noexcept;
   void discard_all() noexcept;
+  void forget_coroutines() noexcept;
+  /// The queue would otherwise lead through the frames that are about to go.
+  void drop_coroutines() noexcept;
   /// First step of the context's end: nothing is accepted any more. False: the block is being destroyed already.
   [[nodiscard]] bool deafen() noexcept;
   /// Second step: the frame is destroyed, unless the root returned.
@@ -176,8 +179,9 @@ class WakeList {
 
   void add(Home& home, Resumable& r) noexcept {
     if (!home.enqueue(r)) return;
-    home.wake_next_ = homes_;
-    homes_ = &home;
+    home.wake_next_ = nullptr;
+    *homes_end_ = &home;
+    homes_end_ = &home.wake_next_;
   }
   void add(Deferred& d) noexcept {
     d.next = nullptr;
@@ -188,6 +192,7 @@ class WakeList {
 
  private:
   Home* homes_ = nullptr;
+  Home** homes_end_ = &homes_;
   Deferred* deferred_ = nullptr;
   Deferred** deferred_end_ = &deferred_;
 };
@@ -308,6 +313,19 @@ inline void Home::discard_all() noexcept {
   }
 }
 
+inline void Home::drop_coroutines() noexcept {
+  if (next_ && !next_->callback) next_ = nullptr;
+  Resumable** link = &ready_;
+  while (*link) {
+    if ((*link)->callback) {
+      link = &(*link)->next;
+    } else {
+      *link = (*link)->next;
+    }
+  }
+  ready_end_ = link;
+}
+
 inline void Home::abandon() noexcept {
   discard_all();
   release();
@@ -341,11 +359,26 @@ inline bool Home::deafen() noexcept {
 inline void Home::destroy_frame() noexcept {
   if (!finished_) {
     finished_ = true;
+    forget_coroutines();
     destroy_root();
     forget_handler();
     release();  // the root's own reference; who deafened it holds another
   }
   discard_all();
+}
+
+inline void Home::forget_coroutines() noexcept {
+  // They are about to be destroyed with the frame; what else is queued has to stay, for `forget` and `discard_all`.
+  if (next_ && !next_->callback) next_ = nullptr;
+  Resumable** link = &ready_;
+  while (*link) {
+    if ((*link)->callback) {
+      link = &(*link)->next;
+    } else {
+      *link = (*link)->next;
+    }
+  }
+  ready_end_ = link;
 }
 
 inline void WakeList::flush() noexcept {
@@ -354,6 +387,7 @@ inline void WakeList::flush() noexcept {
     homes_ = home->wake_next_;
     home->submit();
   }
+  homes_end_ = &homes_;
   while (deferred_) {
     Deferred* const d = deferred_;
     deferred_ = d->next;
