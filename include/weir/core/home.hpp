@@ -130,7 +130,6 @@ class Home {
   void take_inbox() noexcept;
   Resumable* pop() noexcept;
   void discard_all() noexcept;
-  void forget_coroutines() noexcept;
   /// The queue would otherwise lead through the frames that are about to go.
   void drop_coroutines() noexcept;
   /// First step of the context's end: nothing is accepted any more. False: the block is being destroyed already.
@@ -359,26 +358,12 @@ inline bool Home::deafen() noexcept {
 inline void Home::destroy_frame() noexcept {
   if (!finished_) {
     finished_ = true;
-    forget_coroutines();
+    drop_coroutines();
     destroy_root();
     forget_handler();
     release();  // the root's own reference; who deafened it holds another
   }
   discard_all();
-}
-
-inline void Home::forget_coroutines() noexcept {
-  // They are about to be destroyed with the frame; what else is queued has to stay, for `forget` and `discard_all`.
-  if (next_ && !next_->callback) next_ = nullptr;
-  Resumable** link = &ready_;
-  while (*link) {
-    if ((*link)->callback) {
-      link = &(*link)->next;
-    } else {
-      *link = (*link)->next;
-    }
-  }
-  ready_end_ = link;
 }
 
 inline void WakeList::flush() noexcept {
