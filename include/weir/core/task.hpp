@@ -65,14 +65,31 @@ class Result<void> {
   std::exception_ptr error_;
 };
 
+/// An awaiter by reference. GCC 12 copies what `await_transform` returns as a reference (GCC bug 99576 and its kin), and
+/// an awaiter is not copyable.
+template <class A>
+class AwaiterRef {
+ public:
+  explicit AwaiterRef(A& awaiter) noexcept : awaiter_(&awaiter) {}
+  [[nodiscard]] bool await_ready() { return static_cast<bool>(awaiter_->await_ready()); }
+  template <class P>
+  auto await_suspend(std::coroutine_handle<P> handle) {
+    return awaiter_->await_suspend(handle);
+  }
+  decltype(auto) await_resume() { return awaiter_->await_resume(); }
+
+ private:
+  A* awaiter_;
+};
+
 /// Which awaitables a `Task` takes. The messages are what a user reads who awaits something else.
 class AwaitTransform : public Promise {
  public:
   template <class A>
     requires Awaiter<std::remove_reference_t<A>>
-  A&& await_transform(A&& awaiter) {
+  auto await_transform(A&& awaiter) {
     awaiter.attach(*this);
-    return static_cast<A&&>(awaiter);
+    return AwaiterRef<std::remove_reference_t<A>>(awaiter);
   }
 
   template <class T>
@@ -86,7 +103,13 @@ class AwaitTransform : public Promise {
   template <class T>
     requires(!Awaiter<std::remove_reference_t<T>> && !HasCoAwait<T> && Adapted<T>)
   auto await_transform(T&& foreign) {
-    return await_transform(AwaitAdapter<std::remove_cvref_t<T>>::adapt(static_cast<T&&>(foreign)));
+    auto adapted = AwaitAdapter<std::remove_cvref_t<T>>::adapt(static_cast<T&&>(foreign));
+    if constexpr (HasCoAwait<decltype(adapted)>) {
+      return await_transform(std::move(adapted));
+    } else {
+      adapted.attach(*this);
+      return adapted;
+    }
   }
 
   template <class T>
