@@ -1,5 +1,5 @@
 # Compilers are looked for when the tests run: one that is not there is reported as skipped.
-set(weir_other_compilers gcc=g++ clang=clang++-19)
+set(weir_compilers gcc=g++ clang=clang++-19)
 
 # A compiler that is told of its own folder searches it too early, and misses the C headers behind it.
 set(weir_dependency_folders
@@ -8,7 +8,7 @@ set(weir_dependency_folders
 )
 set(weir_dependency_folders "$<FILTER:${weir_dependency_folders},EXCLUDE,^/usr/include$>")
 
-foreach(pair ${weir_other_compilers})
+foreach(pair IN LISTS weir_compilers)
   string(REGEX MATCH "^(.+)=(.+)$" pair "${pair}")
   set(name ${CMAKE_MATCH_1})
   set(compiler ${CMAKE_MATCH_2})
@@ -27,6 +27,8 @@ foreach(pair ${weir_other_compilers})
       -D source=${CMAKE_CURRENT_LIST_DIR}/consumer -D work=${CMAKE_CURRENT_BINARY_DIR}/consumer-${name}
       -P "${CMAKE_CURRENT_LIST_DIR}/consumer.cmake"
   )
+  # It compiles two headers at a time.
+  set_tests_properties(headers.alone.${name} PROPERTIES PROCESSORS 2)
   set_tests_properties(
     headers.alone.${name} install.consumer.${name}
     PROPERTIES TIMEOUT 1200 LABELS project SKIP_REGULAR_EXPRESSION "^skipped: "
