@@ -18,11 +18,13 @@
 #include <atomic>
 #include <cassert>
 #include <coroutine>
+#include <cstddef>
 #include <cstdint>
 #include <thread>
 
 #include <weir/asio.hpp>
 #include <weir/core/cancel_scope.hpp>
+#include <weir/core/detail/memory_cache.hpp>
 
 namespace weir {
 
@@ -96,6 +98,18 @@ class Home {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) == 1) destroy_block();
   }
 
+  /// Memory that is kept for the next time, for what its operations need while they are under way. It holds the block
+  /// of the home until it is given back. Any thread.
+  [[nodiscard]] void* allocate(std::size_t size) {
+    void* const memory = cache_.allocate(size);
+    retain();
+    return memory;
+  }
+  void deallocate(void* memory, std::size_t size) noexcept {
+    cache_.deallocate(memory, size);
+    release();
+  }
+
   /// Called by the promise of the root at its end. On the home.
   void root_returned() noexcept { returned_ = true; }
   [[nodiscard]] bool finished() const noexcept { return finished_; }
@@ -154,6 +168,7 @@ class Home {
   struct CancelNode : Resumable {
     Home* home = nullptr;
   } cancel_node_;
+  detail::MemoryCache cache_;
   asio::execution_context& context_;
   Home* wake_next_ = nullptr;
   Home* registry_prev_ = nullptr;
