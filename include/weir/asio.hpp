@@ -69,4 +69,41 @@ template <Executor E>
   return asio::query(executor, asio::execution::context_as<asio::execution_context&>);
 }
 
+namespace detail {
+
+template <class E>
+concept KnowsItsThreads = requires(const E& executor) {
+  { executor.running_in_this_thread() } -> std::convertible_to<bool>;
+};
+
+template <class E>
+concept WrapsExecutor = requires(const E& executor) {
+  { executor.get_inner_executor() } -> Executor;
+};
+
+}  // namespace detail
+
+/// Whether the calling thread is one of those that run `executor`, as far as it tells: a strand tells of what it is on,
+/// an `any_io_executor` only of Asio's own executors inside it. False when it does not tell.
+template <Executor E>
+[[nodiscard]] bool runs_on_this_thread(const E& executor) noexcept {
+  if constexpr (std::same_as<E, asio::any_io_executor>) {
+    const auto one_of = [&executor]<class... T>(std::type_identity<T>...) {
+      const auto is = [](const auto* target) { return target && runs_on_this_thread(*target); };
+      return (is(executor.template target<T>()) || ...);
+    };
+    return one_of(std::type_identity<asio::io_context::executor_type>(),
+                  std::type_identity<asio::thread_pool::executor_type>(),
+                  std::type_identity<asio::strand<asio::io_context::executor_type>>(),
+                  std::type_identity<asio::strand<asio::thread_pool::executor_type>>(),
+                  std::type_identity<asio::strand<asio::any_io_executor>>());
+  } else if constexpr (detail::WrapsExecutor<E>) {
+    return runs_on_this_thread(executor.get_inner_executor());
+  } else if constexpr (detail::KnowsItsThreads<E>) {
+    return executor.running_in_this_thread();
+  } else {
+    return false;
+  }
+}
+
 }  // namespace weir

@@ -37,6 +37,8 @@ class HomeExecutor {
   [[nodiscard]] HomeExecutor require(asio::execution::blocking_t::never_t) const noexcept { return *this; }
 
   [[nodiscard]] Home& home() const noexcept { return *home_; }
+  /// Whether the calling thread is one that could be running the home.
+  [[nodiscard]] bool running_in_this_thread() const noexcept { return home_->runs_on_this_thread(); }
 
   template <class F>
   void execute(F&& f) const {

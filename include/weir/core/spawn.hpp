@@ -88,13 +88,7 @@ class Root final : public Home {
 
   [[nodiscard]] asio::any_io_executor base_executor() const override { return executor_; }
 
-  [[nodiscard]] bool runs_on_this_thread() const noexcept override {
-    if constexpr (requires { executor_.running_in_this_thread(); }) {
-      return executor_.running_in_this_thread();
-    } else {
-      return false;
-    }
-  }
+  [[nodiscard]] bool runs_on_this_thread() const noexcept override { return weir::runs_on_this_thread(executor_); }
 
  private:
   using Handle = typename Task<T>::Handle;
