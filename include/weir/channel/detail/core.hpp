@@ -1,0 +1,422 @@
+/// The channel itself, behind its handles. Everything is done under one lock (`Sync::Mutex`; none for the local
+/// channel).
+///
+/// Invariants, checked by tests/channel/channel_test.cpp at each step of the simulator:
+///  1. buffered + reserved <= capacity.
+///  2. Receivers wait only while nothing is buffered; senders wait only while buffered + reserved == capacity.
+///  3. A waiter is in a queue (`queued`), or its outcome stands in `state` and it was woken once. Cancelling takes it
+///  out of the
+///     queue under the lock, and does nothing to one that is out already: completed beats cancelled.
+///  4. admitted == received + buffered + dropped.
+///  5. Closed, nobody waits, unless permits are out: their values may still come, so receivers wait for them.
+///  6. Nothing of the user's is destroyed, and nobody is posted, under the lock: both happen after it, by `Trash` and
+///     `WakeList`. Only the move (or the construction) of a value happens under it.
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <mutex>
+#include <optional>
+#include <system_error>
+
+#include <weir/asio.hpp>
+#include <weir/channel/detail/ring.hpp>
+#include <weir/channel/detail/waiter.hpp>
+#include <weir/channel/options.hpp>
+#include <weir/core/error.hpp>
+
+namespace weir::detail {
+
+template <class T, class Sync>
+class ChannelCore {
+ public:
+  using Mutex = typename Sync::Mutex;
+  using Lock = std::lock_guard<Mutex>;
+
+  ChannelCore(asio::any_io_executor executor, const ChannelOptions& options)
+      : ring_(options.capacity), overflow_(options.overflow), executor_(std::move(executor)) {}
+  ChannelCore(const ChannelCore&) = delete;
+  ChannelCore& operator=(const ChannelCore&) = delete;
+
+  [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
+
+  void retain() noexcept { ++refs_; }
+  void release() noexcept {
+    if (--refs_ == 0) delete this;
+  }
+
+  void add_sender() noexcept {
+    retain();
+    ++senders_;
+  }
+  void drop_sender() noexcept {
+    if (--senders_ == 0) close(nullptr);
+    release();
+  }
+  void add_receiver() noexcept {
+    retain();
+    ++receivers_;
+  }
+  void drop_receiver() noexcept {
+    if (--receivers_ == 0) end_receiving();
+    release();
+  }
+
+  /// One value, built by `construct(void*)`: `done`, `closed` or `full`; or, under the policy `wait` with a `waiter`,
+  /// `queued`.
+  template <class Construct>
+  WaitState send(Construct&& construct, SendWaiter* waiter) {
+    Trash trash;
+    WakeList wake;
+    const Lock lock(mutex_);
+    if (closed_ || receivers_ == 0) return WaitState::closed;
+    const WaitState room = make_room(waiter, trash);
+    if (room == WaitState::done) {
+      deliver(
+          [&](void* slot) {
+            construct(slot);
+            return true;
+          },
+          wake);
+    }
+    return room == WaitState::idle ? WaitState::done : room;
+  }
+
+  /// Values one after the other, until `waiter.transfer` says that it was the last: `done`, `closed`, `full` or
+  /// `queued`.
+  WaitState send_run(SendWaiter& waiter, bool may_wait) {
+    for (;;) {
+      Trash trash;
+      WakeList wake;
+      const Lock lock(mutex_);
+      // What is dropped is destroyed after the lock, so each drop ends the critical section.
+      while (!trash) {
+        if (closed_ || receivers_ == 0) return WaitState::closed;
+        const WaitState room = make_room(may_wait ? &waiter : nullptr, trash);
+        bool last = false;
+        if (room == WaitState::done) {
+          last = deliver([&](void* slot) { return waiter.transfer(waiter, slot); }, wake);
+        } else if (room == WaitState::idle) {
+          last = waiter.transfer(waiter, nullptr);
+        } else {
+          return room;
+        }
+        if (last) return WaitState::done;
+      }
+    }
+  }
+
+  /// Room for one value, kept: `done`, `closed`, `full` or `queued`.
+  WaitState reserve(SendWaiter* waiter) {
+    Trash trash;
+    const Lock lock(mutex_);
+    if (closed_ || receivers_ == 0) return WaitState::closed;
+    if (ring_.size() + reserved_ == ring_.capacity()) {
+      const bool drops = overflow_ == Overflow::drop_oldest || overflow_ == Overflow::latest;
+      if (drops && !ring_.empty()) {
+        drop_front(trash);
+      } else if (overflow_ == Overflow::wait && waiter) {
+        senders_waiting_.push(*waiter);
+        return WaitState::queued;
+      } else {
+        return WaitState::full;
+      }
+    }
+    ++reserved_;
+    return WaitState::done;
+  }
+
+  /// Uses a permit: false when nobody can receive any more (then the permit is still held, and nothing was moved).
+  template <class Construct>
+  bool send_reserved(Construct&& construct) {
+    Trash trash;
+    WakeList wake;
+    const Lock lock(mutex_);
+    if (receivers_ == 0) return false;
+    if (overflow_ == Overflow::latest && !ring_.empty()) drop_front(trash);
+    --reserved_;
+    try {
+      deliver(
+          [&](void* slot) {
+            construct(slot);
+            return true;
+          },
+          wake);
+    } catch (...) {
+      ++reserved_;
+      throw;
+    }
+    if (overflow_ == Overflow::latest) admit_waiting(wake);
+    wake_if_ended(wake);
+    return true;
+  }
+
+  void release_permit() noexcept {
+    WakeList wake;
+    const Lock lock(mutex_);
+    --reserved_;
+    admit_waiting(wake);
+    wake_if_ended(wake);
+  }
+
+  /// Takes the oldest value by `take(T&)`: `done`, `closed` (drained as well), or `queued` with a waiter, else `idle`.
+  /// `reason` is what the channel was closed with.
+  template <class Take>
+  WaitState receive(Take&& take, ReceiveWaiter<T>* waiter, std::exception_ptr& reason) {
+    WakeList wake;
+    const Lock lock(mutex_);
+    if (!ring_.empty()) {
+      take_front(take);
+      admit_waiting(wake);
+      return WaitState::done;
+    }
+    if (ended()) {
+      reason = reason_;
+      return WaitState::closed;
+    }
+    if (!waiter) return WaitState::idle;
+    receivers_waiting_.push(*waiter);
+    return WaitState::queued;
+  }
+
+  /// Takes up to `max` values; 0: see `state`, as above.
+  template <class Take>
+  std::size_t receive_some(Take&& take, std::size_t max, ReceiveWaiter<T>* waiter, WaitState& state,
+                           std::exception_ptr& reason) {
+    WakeList wake;
+    const Lock lock(mutex_);
+    std::size_t taken = 0;
+    state = WaitState::done;
+    // Senders that wait come in as room appears, so that one call can take more than the capacity holds.
+    while (taken < max && !ring_.empty()) {
+      take_front(take);
+      ++taken;
+      if (ring_.empty()) admit_waiting(wake);
+    }
+    if (taken != 0) {
+      admit_waiting(wake);
+    } else if (ended()) {
+      reason = reason_;
+      state = WaitState::closed;
+    } else if (waiter) {
+      receivers_waiting_.push(*waiter);
+      state = WaitState::queued;
+    } else {
+      state = WaitState::idle;
+    }
+    return taken;
+  }
+
+  /// Takes a waiter back: false when it was completed before.
+  bool cancel_send(Waiter& waiter) noexcept { return take_back(waiter, senders_waiting_); }
+  bool cancel_receive(Waiter& waiter) noexcept { return take_back(waiter, receivers_waiting_); }
+  /// The same for one that is known by its key only, because it may have been completed and freed: null if it was.
+  Waiter* cancel_send_by(const void* key) noexcept { return take_back_by(key, senders_waiting_); }
+  Waiter* cancel_receive_by(const void* key) noexcept { return take_back_by(key, receivers_waiting_); }
+  /// A value that was handed to a receiver which was destroyed before it could look at it.
+  void count_undelivered() noexcept {
+    const Lock lock(mutex_);
+    --received_;
+    ++dropped_;
+  }
+
+  void close(std::exception_ptr reason) noexcept {
+    WakeList wake;
+    const Lock lock(mutex_);
+    if (closed_) return;
+    closed_ = true;
+    reason_ = std::move(reason);
+    fail_senders(wake);
+    wake_if_ended(wake);
+  }
+
+  std::size_t discard() noexcept {
+    std::optional<Ring<T>> unwanted;
+    WakeList wake;
+    const Lock lock(mutex_);
+    const std::size_t count = empty_into(unwanted);
+    admit_waiting(wake);
+    wake_if_ended(wake);
+    return count;
+  }
+
+  [[nodiscard]] bool closed() const noexcept {
+    const Lock lock(mutex_);
+    return closed_ || receivers_ == 0;
+  }
+  [[nodiscard]] ChannelStats stats() const noexcept {
+    const Lock lock(mutex_);
+    return {admitted_,
+            received_,
+            dropped_,
+            ring_.size(),
+            reserved_,
+            capacity(),
+            senders_waiting_.size(),
+            receivers_waiting_.size()};
+  }
+
+ private:
+  /// Holds a dropped value until the lock is released: declared before the lock.
+  using Trash = std::optional<T>;
+
+  bool take_back(Waiter& waiter, WaitQueue& queue) noexcept {
+    const Lock lock(mutex_);
+    if (waiter.state != WaitState::queued) return false;
+    queue.remove(waiter);
+    waiter.state = WaitState::cancelled;
+    return true;
+  }
+  Waiter* take_back_by(const void* key, WaitQueue& queue) noexcept {
+    const Lock lock(mutex_);
+    Waiter* waiter = queue.empty() ? nullptr : &queue.front();
+    while (waiter && waiter->key != key) waiter = waiter->next;
+    if (!waiter) return nullptr;
+    queue.remove(*waiter);
+    waiter->state = WaitState::cancelled;
+    return waiter;
+  }
+
+  [[nodiscard]] bool ended() const noexcept { return closed_ && ring_.empty() && reserved_ == 0; }
+
+  /// `done`: there is room for one more. `idle`: the new value is to be dropped, and is counted already. Else `full` or
+  /// `queued`.
+  WaitState make_room(SendWaiter* waiter, Trash& trash) {
+    if (overflow_ == Overflow::latest && !ring_.empty()) drop_front(trash);
+    if (ring_.size() + reserved_ < ring_.capacity()) return WaitState::done;
+    switch (overflow_) {
+      case Overflow::wait:
+        if (!waiter) return WaitState::full;
+        senders_waiting_.push(*waiter);
+        return WaitState::queued;
+      case Overflow::reject:
+        return WaitState::full;
+      case Overflow::drop_oldest:
+        if (!ring_.empty()) {
+          drop_front(trash);
+          return WaitState::done;
+        }
+        break;
+      case Overflow::drop_newest:
+      case Overflow::latest:
+        break;
+    }
+    ++admitted_;
+    ++dropped_;
+    return WaitState::idle;
+  }
+
+  void drop_front(Trash& trash) {
+    trash.emplace(std::move(ring_.front()));
+    ring_.pop();
+    ++dropped_;
+  }
+
+  /// To the receiver that waits longest, else into the ring. Returns what `construct` returned; when it throws, nothing
+  /// changed.
+  template <class Construct>
+  bool deliver(Construct&& construct, WakeList& wake) {
+    if (receivers_waiting_.empty()) {
+      const bool last = ring_.push_with(construct);
+      ++admitted_;
+      return last;
+    }
+    auto& receiver = static_cast<ReceiveWaiter<T>&>(receivers_waiting_.front());
+    const bool last = construct(receiver.slot());
+    receiver.has_value = true;
+    receivers_waiting_.remove(receiver);
+    ++admitted_;
+    ++received_;
+    receiver.finish(WaitState::done, wake);
+    return last;
+  }
+
+  template <class Take>
+  void take_front(Take&& take) {
+    take(ring_.front());
+    ring_.pop();
+    ++received_;
+  }
+
+  /// Gives the room that appeared to those that wait for it, in their order.
+  void admit_waiting(WakeList& wake) noexcept {
+    while (!senders_waiting_.empty() && ring_.size() + reserved_ < ring_.capacity()) {
+      auto& sender = static_cast<SendWaiter&>(senders_waiting_.front());
+      if (!sender.transfer) {
+        ++reserved_;
+        senders_waiting_.remove(sender);
+        sender.finish(WaitState::done, wake);
+        continue;
+      }
+      try {
+        if (!deliver([&](void* slot) { return sender.transfer(sender, slot); }, wake)) continue;
+        senders_waiting_.remove(sender);
+        sender.finish(WaitState::done, wake);
+      } catch (...) {
+        sender.error = std::current_exception();
+        senders_waiting_.remove(sender);
+        sender.finish(WaitState::failed, wake);
+      }
+    }
+  }
+
+  void fail_senders(WakeList& wake) noexcept {
+    while (!senders_waiting_.empty()) {
+      Waiter& sender = senders_waiting_.front();
+      senders_waiting_.remove(sender);
+      sender.finish(WaitState::closed, wake);
+    }
+  }
+
+  void wake_if_ended(WakeList& wake) noexcept {
+    if (!ended()) return;
+    while (!receivers_waiting_.empty()) {
+      auto& receiver = static_cast<ReceiveWaiter<T>&>(receivers_waiting_.front());
+      receivers_waiting_.remove(receiver);
+      receiver.reason = reason_;
+      receiver.finish(WaitState::closed, wake);
+    }
+  }
+
+  std::size_t empty_into(std::optional<Ring<T>>& unwanted) noexcept {
+    const std::size_t count = ring_.size();
+    if (count != 0) {
+      dropped_ += count;
+      unwanted.emplace(std::move(ring_));
+    }
+    return count;
+  }
+
+  /// The last receiver has gone: what is buffered can't reach anybody, and nothing more comes.
+  void end_receiving() noexcept {
+    std::optional<Ring<T>> unwanted;
+    WakeList wake;
+    const Lock lock(mutex_);
+    empty_into(unwanted);
+    fail_senders(wake);
+    while (!receivers_waiting_.empty()) {
+      Waiter& receiver = receivers_waiting_.front();
+      receivers_waiting_.remove(receiver);
+      receiver.finish(WaitState::closed, wake);
+    }
+  }
+
+  mutable Mutex mutex_;
+  typename Sync::Counter refs_{0};
+  typename Sync::Counter senders_{0};
+  typename Sync::Counter receivers_{0};
+  Ring<T> ring_;
+  std::size_t reserved_ = 0;
+  WaitQueue senders_waiting_;
+  WaitQueue receivers_waiting_;
+  std::uint64_t admitted_ = 0;
+  std::uint64_t received_ = 0;
+  std::uint64_t dropped_ = 0;
+  Overflow overflow_;
+  bool closed_ = false;
+  std::exception_ptr reason_;
+  asio::any_io_executor executor_;
+};
+
+}  // namespace weir::detail

@@ -1,0 +1,124 @@
+#pragma once
+
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <new>
+#include <utility>
+
+#include <weir/core/home.hpp>
+
+namespace weir::detail {
+
+enum class WaitState : unsigned char {
+  idle,       ///< not started, or taken back
+  queued,     ///< in a queue of the channel
+  done,       ///< what it asked for has happened
+  closed,     ///< the channel closed first
+  full,       ///< no room, and the policy is not to wait
+  failed,     ///< the value's constructor threw
+  cancelled,  ///< taken out of the queue by its own cancellation
+};
+
+/// One operation that waits in a channel. All of it is read and written under the channel's lock while it is queued,
+/// and belongs to the operation alone again once it is out of the queue.
+struct Waiter {
+  Waiter* prev = nullptr;
+  Waiter* next = nullptr;
+  /// Who is woken: a coroutine by its home, or, without a home, a completion handler that `fire` posts.
+  Home* home = nullptr;
+  Resumable* resumable = nullptr;
+  struct Deferred : WakeList::Deferred {
+    explicit Deferred(Waiter& w) noexcept : waiter(w) {}
+    Waiter& waiter;
+  } deferred{*this};
+  /// What a completion handler's cancellation knows it by.
+  const void* key = nullptr;
+  WaitState state = WaitState::idle;
+
+  Waiter() noexcept = default;
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+
+  void finish(WaitState how, WakeList& wake) noexcept {
+    state = how;
+    if (home) {
+      wake.add(*home, *resumable);
+    } else {
+      wake.add(deferred);
+    }
+  }
+};
+
+[[nodiscard]] inline Waiter& waiter_of(WakeList::Deferred& deferred) noexcept {
+  return static_cast<Waiter::Deferred&>(deferred).waiter;
+}
+
+/// A first-in-first-out queue of waiters. Intrusive; each step is O(1).
+class WaitQueue {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
+  [[nodiscard]] Waiter& front() const noexcept { return *first_; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+
+  void push(Waiter& w) noexcept {
+    w.state = WaitState::queued;
+    w.next = nullptr;
+    w.prev = last_;
+    (last_ ? last_->next : first_) = &w;
+    last_ = &w;
+    ++size_;
+  }
+  void remove(Waiter& w) noexcept {
+    (w.prev ? w.prev->next : first_) = w.next;
+    (w.next ? w.next->prev : last_) = w.prev;
+    w.prev = w.next = nullptr;
+    w.state = WaitState::idle;
+    --size_;
+  }
+
+ private:
+  Waiter* first_ = nullptr;
+  Waiter* last_ = nullptr;
+  std::size_t size_ = 0;
+};
+
+/// Waits for room: to put values there, or (without `transfer`) for a permit.
+struct SendWaiter : Waiter {
+  /// Builds the next value in the slot (null: skips it); true when it was the last one. May throw what the value's
+  /// constructor throws.
+  bool (*transfer)(SendWaiter& self, void* slot) = nullptr;
+  std::exception_ptr error;
+};
+
+/// Waits for a value, which is built in place in it.
+template <class T>
+struct ReceiveWaiter : Waiter {
+  ReceiveWaiter() noexcept {}
+  ReceiveWaiter(const ReceiveWaiter&) = delete;
+  ReceiveWaiter& operator=(const ReceiveWaiter&) = delete;
+  ~ReceiveWaiter() {
+    if (has_value) std::destroy_at(&received);
+  }
+
+  [[nodiscard]] void* slot() noexcept { return static_cast<void*>(std::addressof(received)); }
+  [[nodiscard]] T take() {
+    struct Destroy {
+      ReceiveWaiter& self;
+      ~Destroy() {
+        self.has_value = false;
+        std::destroy_at(&self.received);
+      }
+    } const destroy{*this};
+    return std::move(received);
+  }
+
+  union {
+    T received;
+  };
+  bool has_value = false;
+  /// The reason that the channel was closed with, when `state` is `closed`.
+  std::exception_ptr reason;
+};
+
+}  // namespace weir::detail
