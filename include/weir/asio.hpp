@@ -2,6 +2,14 @@
 /// Asio's releases is settled here. Standalone Asio 1.22.1 and up.
 #pragma once
 
+// Asio 1.22 takes Clang's coroutines for the experimental ones of old, and hides asio::awaitable.
+#if defined(__clang__) && defined(__cpp_impl_coroutine) && !defined(ASIO_HAS_CO_AWAIT)
+#  if defined(ASIO_DETAIL_CONFIG_HPP)
+#    error "this Asio hides asio::awaitable from Clang: include weir before Asio, or define ASIO_HAS_CO_AWAIT=1"
+#  endif
+#  define ASIO_HAS_CO_AWAIT 1
+#endif
+
 #include <asio/any_io_executor.hpp>
 #include <asio/associated_allocator.hpp>
 #include <asio/associated_cancellation_slot.hpp>
