@@ -242,7 +242,14 @@ inline void TimeService::add(Deadline& deadline) {
 
 template <class E>
 void TimeService::add(Deadline& deadline, const E& executor) {
-  timeline_->add(deadline, [&] { return asio::any_io_executor(executor); });
+  timeline_->add(deadline, [&]() -> asio::any_io_executor {
+    // A home ends with its root; the timer lasts as long as the context.
+    if constexpr (requires { executor.home().base_executor(); }) {
+      return executor.home().base_executor();
+    } else {
+      return executor;
+    }
+  });
 }
 
 inline bool TimeService::remove(Deadline& deadline) noexcept { return timeline_->remove(deadline); }
