@@ -70,6 +70,15 @@ class Sleep {
   weir::TimeService::Deadline deadline_;
 };
 
+std::string failure_of(Simulator& sim) {
+  try {
+    sim.run();
+  } catch (const std::exception& error) {
+    return error.what();
+  }
+  return {};
+}
+
 Task<> three_turns(std::string& order, char name) {
   for (int i = 0; i < 3; ++i) {
     order += name;
@@ -148,7 +157,7 @@ TEST_CASE("simulator: outstanding work without a root is a stall too") {
   Simulator sim(7);
   const auto work = asio::make_work_guard(sim);
   asio::post(sim, [] {});
-  REQUIRE_THROWS_WITH(sim.run(), Catch::Contains("1 piece(s) of outstanding work"));
+  CHECK(failure_of(sim).find("1 piece(s) of outstanding work") != std::string::npos);
 }
 
 TEST_CASE("simulator: a hook that throws fails the run with seed and step") {
@@ -177,7 +186,7 @@ TEST_CASE("simulator: a post from another thread fails the run and names the thr
     name = id.str();
     asio::post(sim, [&] { ran = true; });
   }).join();
-  REQUIRE_THROWS_WITH(sim.run(), Catch::Contains("thread " + name));
+  CHECK(failure_of(sim).find("thread " + name) != std::string::npos);
   CHECK_FALSE(ran);
 }
 
@@ -213,7 +222,7 @@ TEST_CASE("simulator: a scenario without an end fails") {
   sim.spawn([]() -> Task<> {
     for (;;) co_await Turn();
   });
-  REQUIRE_THROWS_WITH(sim.run(), Catch::Contains("step 1000: no end in sight"));
+  CHECK(failure_of(sim).find("step 1000: no end in sight") != std::string::npos);
 }
 
 struct Counted {
