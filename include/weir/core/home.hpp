@@ -131,6 +131,8 @@ class Home {
   virtual void destroy_root() noexcept = 0;
   /// The context is going: what would have been called at the end is destroyed uncalled.
   virtual void forget_handler() noexcept = 0;
+  /// The context is going: let go of the executor. The block may live on, and what is behind a strand would not.
+  virtual void forget_executor() noexcept = 0;
   virtual void destroy_block() noexcept = 0;
 
  private:
@@ -146,9 +148,12 @@ class Home {
   void discard_all() noexcept;
   /// The queue would otherwise lead through the frames that are about to go.
   void drop_coroutines() noexcept;
-  /// First step of the context's end: nothing is accepted any more. False: the block is being destroyed already.
+  /// First step of the context's end: nothing is accepted any more, and the caller holds a reference. False: the block
+  /// is being destroyed already. Once a home.
   [[nodiscard]] bool deafen() noexcept;
-  /// Second step: the frame is destroyed, unless the root returned.
+  /// Second step: waits for the posts that are under way. Under no lock: who posts may have to destroy another block.
+  void await_posts() noexcept;
+  /// Third step: the frame is destroyed, unless the root returned.
   void destroy_frame() noexcept;
   static void run_cancel(Resumable& self, bool run) noexcept;
 
@@ -158,7 +163,6 @@ class Home {
   std::atomic<bool> cancel_requested_{false};
   bool returned_ = false;
   bool finished_ = false;
-  bool deaf_ = false;
   int limit_;
   int budget_ = 0;
   Resumable* next_ = nullptr;
@@ -173,6 +177,8 @@ class Home {
   Home* wake_next_ = nullptr;
   Home* registry_prev_ = nullptr;
   Home* registry_next_ = nullptr;
+  Home* deaf_next_ = nullptr;
+  Resumable* last_inbox_ = nullptr;
   const char* name_ = nullptr;
   std::uint64_t id_ = 0;
 };
@@ -357,17 +363,18 @@ inline void Home::run_cancel(Resumable& self, bool run) noexcept {
 }
 
 inline bool Home::deafen() noexcept {
-  if (deaf_) return true;
   std::uint32_t refs = refs_.load(std::memory_order_relaxed);
   do {
     if (refs == 0) return false;
   } while (!refs_.compare_exchange_weak(refs, refs + 1, std::memory_order_acq_rel, std::memory_order_relaxed));
-  deaf_ = true;
-  Resumable* const newest = inbox_.exchange(dead(), std::memory_order_acq_rel);
+  last_inbox_ = inbox_.exchange(dead(), std::memory_order_acq_rel);
+  return true;
+}
+
+inline void Home::await_posts() noexcept {
   while (posting_.load(std::memory_order_acquire) != 0) std::this_thread::yield();
   // What was handed over stays findable for `forget` until the frame is gone.
-  if (newest != idle()) append_reversed(newest);
-  return true;
+  if (last_inbox_ != idle()) append_reversed(last_inbox_);
 }
 
 inline void Home::destroy_frame() noexcept {
@@ -379,6 +386,7 @@ inline void Home::destroy_frame() noexcept {
     release();  // the root's own reference; who deafened it holds another
   }
   discard_all();
+  forget_executor();
 }
 
 inline void WakeList::flush() noexcept {

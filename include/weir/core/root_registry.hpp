@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <thread>
 
 #include <weir/asio.hpp>
 #include <weir/core/home.hpp>
@@ -36,6 +37,25 @@ class RootRegistry final : public asio::execution_context::service {
    private:
     friend class RootRegistry;
 
+    bool empty() noexcept {
+      const std::lock_guard lock(mutex_);
+      return !first_;
+    }
+    /// Takes those that can be deafened out of the list, in its order.
+    Home* take_deafened() noexcept {
+      const std::lock_guard lock(mutex_);
+      Home* deaf = nullptr;
+      Home** end = &deaf;
+      Home* next = nullptr;
+      for (Home* home = first_; home; home = next) {
+        next = home->registry_next_;
+        if (!home->deafen()) continue;
+        unlink(*home);
+        *end = home;
+        end = &home->deaf_next_;
+      }
+      return deaf;
+    }
     void unlink(Home& home) noexcept {
       if (home.registry_prev_) home.registry_prev_->registry_next_ = home.registry_next_;
       if (home.registry_next_) home.registry_next_->registry_prev_ = home.registry_prev_;
@@ -67,29 +87,19 @@ class RootRegistry final : public asio::execution_context::service {
 
  private:
   void shutdown() noexcept override {
-    // Deaf first, all of them: the destructor of one frame may want to wake another root.
-    {
-      const std::lock_guard lock(roots_->mutex_);
-      Home* next = nullptr;
-      for (Home* home = roots_->first_; home; home = next) {
-        next = home->registry_next_;
-        if (!home->deafen()) roots_->unlink(*home);
+    // Again until none is left: the destructor of a frame may spawn, and a finished root's block that is being
+    // destroyed on another thread needs the context until it has left the list.
+    while (!roots_->empty()) {
+      // Deaf first, all of them: the destructor of one frame may want to wake another root.
+      Home* deaf = roots_->take_deafened();
+      if (!deaf) std::this_thread::yield();
+      for (Home* home = deaf; home; home = home->deaf_next_) home->await_posts();
+      while (Home* const home = deaf) {
+        deaf = home->deaf_next_;
+        home->destroy_frame();
+        home->release();
       }
     }
-    while (Home* const home = take_first()) {
-      home->destroy_frame();
-      home->release();
-    }
-  }
-
-  Home* take_first() noexcept {
-    const std::lock_guard lock(roots_->mutex_);
-    while (Home* const home = roots_->first_) {
-      const bool alive = home->deafen();
-      roots_->unlink(*home);
-      if (alive) return home;
-    }
-    return nullptr;
   }
 
   std::shared_ptr<Roots> roots_;

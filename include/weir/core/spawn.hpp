@@ -86,9 +86,9 @@ class Root final : public Home {
     root->resume_later(promise.resumable());
   }
 
-  [[nodiscard]] asio::any_io_executor base_executor() const override { return executor_; }
+  [[nodiscard]] asio::any_io_executor base_executor() const override { return *executor_; }
 
-  [[nodiscard]] bool runs_on_this_thread() const noexcept override { return weir::runs_on_this_thread(executor_); }
+  [[nodiscard]] bool runs_on_this_thread() const noexcept override { return weir::runs_on_this_thread(*executor_); }
 
  private:
   using Handle = typename Task<T>::Handle;
@@ -134,7 +134,11 @@ class Root final : public Home {
         roots_(registry.roots()) {
     roots_->add(*this);
   }
-  ~Root() override { roots_->remove(*this); }
+  ~Root() override {
+    // While it is in the list the context waits for it: after that, what an executor refers to may be gone.
+    executor_.reset();
+    roots_->remove(*this);
+  }
 
   void connect_cancellation() {
     auto slot = asio::get_associated_cancellation_slot(*handler_);
@@ -150,7 +154,7 @@ class Root final : public Home {
     Home* home;
   };
 
-  void post() noexcept override { asio::post(executor_, Drain(*this)); }
+  void post() noexcept override { asio::post(*executor_, Drain(*this)); }
 
   void finish() noexcept override {
     auto& result = frame_.promise().result();
@@ -175,7 +179,7 @@ class Root final : public Home {
   template <class... Args>
   void complete(Args... args) noexcept {
     auto handler_executor =
-        asio::prefer(asio::get_associated_executor(*handler_, executor_), asio::execution::outstanding_work.tracked);
+        asio::prefer(asio::get_associated_executor(*handler_, *executor_), asio::execution::outstanding_work.tracked);
     Completion<Args...> completion{std::move(*handler_), {std::move(args)...}};
     handler_.reset();
     asio::post(handler_executor, std::move(completion));
@@ -187,9 +191,10 @@ class Root final : public Home {
     handler_.reset();
     work_.reset();
   }
+  void forget_executor() noexcept override { executor_.reset(); }
   void destroy_block() noexcept override { delete this; }
 
-  Executor executor_;
+  std::optional<Executor> executor_;
   std::optional<WorkExecutor> work_;
   std::optional<Handler> handler_;
   std::shared_ptr<RootRegistry::Roots> roots_;

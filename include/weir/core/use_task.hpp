@@ -129,18 +129,23 @@ class OperationHandler {
   using allocator_type = HomeAllocator<void>;
   using cancellation_slot_type = asio::cancellation_slot;
 
-  explicit OperationHandler(Operation<Args...>& operation) noexcept : operation_(&operation) { operation.retain(); }
-  OperationHandler(OperationHandler&& other) noexcept : operation_(std::exchange(other.operation_, nullptr)) {}
+  explicit OperationHandler(Operation<Args...>& operation) noexcept : operation_(&operation), home_(&operation.home()) {
+    operation.retain();
+  }
+  OperationHandler(OperationHandler&& other) noexcept
+      : operation_(std::exchange(other.operation_, nullptr)), home_(other.home_) {}
   OperationHandler& operator=(OperationHandler&& other) noexcept {
     std::swap(operation_, other.operation_);
+    std::swap(home_, other.home_);
     return *this;
   }
   ~OperationHandler() {
     if (operation_) operation_->release();
   }
 
-  [[nodiscard]] executor_type get_executor() const noexcept { return HomeExecutor(operation_->home()); }
-  [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(operation_->home()); }
+  // Asio asks a handler for these also in the expression that moves from it, in either order.
+  [[nodiscard]] executor_type get_executor() const noexcept { return HomeExecutor(*home_); }
+  [[nodiscard]] allocator_type get_allocator() const noexcept { return allocator_type(*home_); }
   [[nodiscard]] cancellation_slot_type get_cancellation_slot() const noexcept { return operation_->slot(); }
 
   template <class... A>
@@ -152,6 +157,7 @@ class OperationHandler {
 
  private:
   Operation<Args...>* operation_;
+  Home* home_;
 };
 
 template <class Tuple>
