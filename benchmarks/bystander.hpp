@@ -28,13 +28,17 @@ class Bystander {
     stopping_.store(true, std::memory_order_release);
   }
 
-  /// Valid once the pool has been joined.
+  /// Valid once the pool has been joined, as are the figures.
+  [[nodiscard]] double longest_gap_us() const noexcept {
+    return std::chrono::duration<double, std::micro>(longest_gap_).count();
+  }
+
   [[nodiscard]] std::map<std::string, double> figures(const Sample& sample, std::uint64_t events) const {
     const double elapsed_ms = sample.ns_per_event * static_cast<double>(events) / 1e6;
     return {{"ns_per_event", sample.ns_per_event},
             {"turns", static_cast<double>(turns_)},
             {"turns_per_ms", static_cast<double>(turns_) / elapsed_ms},
-            {"longest_gap_us", std::chrono::duration<double, std::micro>(longest_gap_).count()}};
+            {"longest_gap_us", longest_gap_us()}};
   }
 
  private:

@@ -45,23 +45,50 @@ std::string number(double value) {
 
 std::string allocations_text(double value) {
   if (value == 0) return "0";
-  return value < 0.0005 ? "<0.001" : number(value);
+  return value < 0.005 ? "<0.01" : number(value);
 }
 
 Json spread_json(const Spread& spread) {
   return Json{{"median", spread.median}, {"min", spread.min}, {"max", spread.max}};
 }
 
-void print_row(std::ostream& out, const std::vector<std::string>& cells, const std::vector<std::size_t>& widths) {
-  constexpr std::size_t left_aligned = 2;
-  std::string line;
-  for (std::size_t i = 0; i < cells.size(); ++i) {
-    const std::string padding(widths[i] > cells[i].size() ? widths[i] - cells[i].size() : 0, ' ');
-    line += i == 0 ? "  " : "   ";
-    line += i < left_aligned ? cells[i] + padding : padding + cells[i];
+using Row = std::vector<std::string>;
+
+// Names to the left, figures to the right, so that their digits stand under each other.
+void print_rows(std::ostream& out, const std::vector<Row>& rows) {
+  constexpr std::size_t names = 2;
+  std::vector<std::size_t> widths(rows.front().size(), 0);
+  for (const Row& row : rows) {
+    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
   }
-  line.erase(line.find_last_not_of(' ') + 1);
-  out << line << '\n';
+  for (const Row& row : rows) {
+    std::string line;
+    for (std::size_t i = 0; i < row.size(); ++i) {
+      const std::string padding(widths[i] - row[i].size(), ' ');
+      line += i == 0 ? "  " : "   ";
+      line += i < names ? row[i] + padding : padding + row[i];
+    }
+    line.erase(line.find_last_not_of(' ') + 1);
+    out << line << '\n';
+  }
+}
+
+void print_extras(std::ostream& out, const GroupResult& outcome) {
+  std::vector<Row> rows;
+  for (const Result& result : outcome.results) {
+    if (result.extra.empty()) continue;
+    if (rows.empty()) {
+      rows.push_back({result.subject->extra->name, ""});
+      for (const auto& [name, spread] : result.extra) rows.back().insert(rows.back().end(), {name, "max"});
+    }
+    rows.push_back({result.subject->name, result.subject->variant});
+    for (const auto& [name, spread] : result.extra) {
+      rows.back().insert(rows.back().end(), {number(spread.median), number(spread.max)});
+    }
+  }
+  if (rows.empty()) return;
+  out << '\n';
+  print_rows(out, rows);
 }
 
 Json result_json(const GroupResult& outcome, const Result& result) {
@@ -107,8 +134,7 @@ void print_table(std::ostream& out, const GroupResult& outcome) {
   out << '\n' << group.id << "  " << group.title << ", " << group.payload << '\n';
 
   const std::string ratio_title = outcome.reference.empty() ? "ratio" : "x " + outcome.reference;
-  std::vector<std::vector<std::string>> rows{
-      {"subject", "variant", "ns/event", "min", "max", ratio_title, "min", "max", "allocs/event"}};
+  std::vector<Row> rows{{"subject", "variant", "ns/event", "min", "max", ratio_title, "min", "max", "allocs/event"}};
   for (const Result& result : outcome.results) {
     const Subject& subject = *result.subject;
     if (subject.is_absent()) continue;
@@ -119,26 +145,13 @@ void print_table(std::ostream& out, const GroupResult& outcome) {
                     ratio(result.ratio.max),
                     subject.allocations_counted ? allocations_text(result.allocs_per_event) : "own"});
   }
-  std::vector<std::size_t> widths(rows.front().size(), 0);
-  for (const auto& row : rows) {
-    for (std::size_t i = 0; i < row.size(); ++i) widths[i] = std::max(widths[i], row[i].size());
-  }
-  for (const auto& row : rows) print_row(out, row, widths);
+  print_rows(out, rows);
 
   for (const Result& result : outcome.results) {
     const Subject& subject = *result.subject;
     if (subject.is_absent()) out << "  " << subject.name << " is absent: " << subject.absent_because << '\n';
-    if (!subject.extra) continue;
-    out << "  " << subject.name << (subject.variant.empty() ? "" : " " + subject.variant) << ", " << subject.extra->name
-        << ": ";
-    const char* separator = "";
-    for (const auto& [name, spread] : result.extra) {
-      out << separator << name << ' ' << number(spread.median) << " (" << number(spread.min) << " to "
-          << number(spread.max) << ')';
-      separator = ", ";
-    }
-    out << '\n';
   }
+  print_extras(out, outcome);
   out.flush();
 }
 

@@ -2,10 +2,14 @@
 #include "references/coroutine_switch.hpp"
 #include "references/mutex_queue.hpp"
 #include "references/raw_ring.hpp"
+#include "subjects/weir_channel.hpp"
 #include "workloads.hpp"
 
 namespace weir_bench {
 namespace {
+
+// As much at a time as the raw ring takes.
+constexpr std::size_t batch = default_capacity;
 
 template <class T>
 Group w1_group() {
@@ -20,6 +24,10 @@ Group w1_group() {
       {.name = "mutex_condvar", .variant = {}, .run = &run_mutex_queue_one_thread<T>},
       {.name = "asio_channel", .variant = {}, .run = &run_asio_channel_one_thread<AsioUse::plain, T>},
       {.name = "asio_channel_try_first", .variant = {}, .run = &run_asio_channel_one_thread<AsioUse::try_first, T>},
+      {.name = "weir", .variant = "local", .run = &run_weir_channel_one_thread<T, LocalChannel, 0>},
+      {.name = "weir", .variant = "local_bulk", .run = &run_weir_channel_one_thread<T, LocalChannel, batch>},
+      {.name = "weir", .variant = "shared", .run = &run_weir_channel_one_thread<T, SharedChannel, 0>},
+      {.name = "weir", .variant = "shared_bulk", .run = &run_weir_channel_one_thread<T, SharedChannel, batch>},
   };
   return group;
 }

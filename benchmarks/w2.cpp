@@ -8,6 +8,7 @@
 #  include "references/moodycamel_queue.hpp"
 #endif
 #include "pool_subject.hpp"
+#include "subjects/weir_channel.hpp"
 #include "workloads.hpp"
 
 namespace weir_bench {
@@ -31,6 +32,9 @@ Subject moodycamel_subject() {
 #endif
 }
 
+// Small enough that both sides have something to do at any time.
+constexpr std::size_t batch = 64;
+
 template <class T>
 Group w2_group() {
   Group group;
@@ -40,12 +44,16 @@ Group w2_group() {
   group.references = {"lamport_ring"};
   group.subjects = {
       {.name = "lamport_ring", .variant = {}, .run = &run_lamport_ring<T, 1>},
-      {.name = "lamport_ring", .variant = "bulk", .run = &run_lamport_ring<T, 64>},
+      {.name = "lamport_ring", .variant = "bulk", .run = &run_lamport_ring<T, batch>},
       {.name = "mutex_condvar", .variant = {}, .run = &run_mutex_queue_two_threads<T>},
       pool_subject("asio_channel", {}, &run_asio_channel_pool<AsioUse::plain, T>),
       pool_subject("asio_channel_try_first", {}, &run_asio_channel_pool<AsioUse::try_first, T>),
       tbb_subject<T>(),
       moodycamel_subject<T>(),
+      pool_subject("weir", "shared", &run_weir_channel_pool<T, SharedChannel, 0>),
+      pool_subject("weir", "shared_bulk", &run_weir_channel_pool<T, SharedChannel, batch>),
+      pool_subject("weir", "spsc", &run_weir_channel_pool<T, SpscChannel, 0>),
+      pool_subject("weir", "spsc_bulk", &run_weir_channel_pool<T, SpscChannel, batch>),
   };
   return group;
 }
