@@ -80,7 +80,7 @@ std::uint64_t run_scenario(S& scenario, Simulator& sim, const ExploreOptions& op
   sim.limit_steps(options.max_steps);
   try {
     scenario(sim);
-    ensure(sim.steps() != 0, "the scenario ran nothing: it spawns roots and calls run()");
+    ensure(sim.steps() != 0 || sim.acted(), "the scenario ran nothing: it spawns roots and calls run()");
   } catch (const std::exception& error) {
     std::throw_with_nested(ScenarioFailed(sim.name() + ", step " + std::to_string(sim.steps()) + ": " + error.what() +
                                           "\nrepeat it with " + repeat()));
