@@ -1,7 +1,7 @@
 /// `use_task`: any Asio operation, awaited in a weir coroutine.
 ///
 /// Who owns what, and who may touch it:
-///  1. The awaiter lives in the coroutine's frame; an `Operation` block of its own, counted by references, holds what
+///  1. The awaiter lives in the coroutine's frame; an `AsioOperation` block of its own, counted by references, holds what
 ///     the operation needs: the cancellation signal, the results. The handler holds the block, never the frame, so it
 ///     may outlive the frame: the frame is destroyed with the root's context, the handler with the I/O object's.
 ///  2. The block becomes ready by being handed to the home with the handler's reference. If the home is dead by then,
@@ -51,21 +51,21 @@ struct HomeAllocator {
 };
 
 template <class... Args>
-class Operation final : public Resumable {
+class AsioOperation final : public Resumable {
  public:
   using Results = std::tuple<std::decay_t<Args>...>;
 
-  static Operation& make(Promise& waiting) {
+  static AsioOperation& make(Promise& waiting) {
     Home& home = waiting.home();
-    return *::new (home.allocate(sizeof(Operation))) Operation(waiting);
+    return *::new (home.allocate(sizeof(AsioOperation))) AsioOperation(waiting);
   }
 
   void retain() noexcept { refs_.fetch_add(1, std::memory_order_relaxed); }
   void release() noexcept {
     if (refs_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
     Home& home = home_;
-    this->~Operation();
-    home.deallocate(this, sizeof(Operation));
+    this->~AsioOperation();
+    home.deallocate(this, sizeof(AsioOperation));
   }
 
   [[nodiscard]] Home& home() const noexcept { return home_; }
@@ -102,11 +102,11 @@ class Operation final : public Resumable {
   }
 
  private:
-  explicit Operation(Promise& waiting) noexcept : home_(waiting.home()), waiting_(&waiting) {}
-  ~Operation() = default;
+  explicit AsioOperation(Promise& waiting) noexcept : home_(waiting.home()), waiting_(&waiting) {}
+  ~AsioOperation() = default;
 
   static void wake(Resumable& self, bool run) noexcept {
-    auto& operation = static_cast<Operation&>(self);
+    auto& operation = static_cast<AsioOperation&>(self);
     Promise* const waiting = run ? operation.waiting_ : nullptr;
     if (waiting) operation.home_.resume_next(waiting->resumable());
     operation.release();
@@ -129,7 +129,7 @@ class OperationHandler {
   using allocator_type = HomeAllocator<void>;
   using cancellation_slot_type = asio::cancellation_slot;
 
-  explicit OperationHandler(Operation<Args...>& operation) noexcept : operation_(&operation), home_(&operation.home()) {
+  explicit OperationHandler(AsioOperation<Args...>& operation) noexcept : operation_(&operation), home_(&operation.home()) {
     operation.retain();
   }
   OperationHandler(OperationHandler&& other) noexcept
@@ -156,7 +156,7 @@ class OperationHandler {
   }
 
  private:
-  Operation<Args...>* operation_;
+  AsioOperation<Args...>* operation_;
   Home* home_;
 };
 
@@ -212,7 +212,7 @@ class OperationAwaiter : private Cancellable {
   [[nodiscard]] bool await_ready() const noexcept { return refusable && promise_->scope().cancelled(); }
 
   void await_suspend(std::coroutine_handle<>) {
-    operation_ = &Operation<Args...>::make(*promise_);
+    operation_ = &AsioOperation<Args...>::make(*promise_);
     promise_->scope().link(*this);
     std::apply(
         [this](auto&... args) { std::move(initiation_)(OperationHandler<Args...>(*operation_), std::move(args)...); },
@@ -252,7 +252,7 @@ class OperationAwaiter : private Cancellable {
   }
 
   Promise* promise_ = nullptr;
-  Operation<Args...>* operation_ = nullptr;
+  AsioOperation<Args...>* operation_ = nullptr;
   Initiation initiation_;
   InitArgs args_;
 };
