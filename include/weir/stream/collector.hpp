@@ -1,0 +1,226 @@
+/// The collector: where the workers of a stream put what they found.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <weir/core/error.hpp>
+#include <weir/stream/collect.hpp>
+
+namespace weir {
+
+/// What went wrong with one event.
+struct EventError {
+  EventError(std::uint64_t id, std::exception_ptr what);
+
+  std::uint64_t event_id;
+  std::exception_ptr error;
+  std::string message;  ///< `what()` of the exception
+};
+
+namespace detail {
+
+inline std::string message_of(const std::exception_ptr& error) {
+  if (!error) return {};
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::exception& e) {
+    return e.what();
+  } catch (const std::string& text) {
+    return text;
+  } catch (const char* text) {
+    return text;
+  } catch (...) {
+    return "unknown exception";
+  }
+}
+
+/// What a receiver that returns `C` has to collect: something even for `void`.
+template <class C>
+using item_t = std::conditional_t<std::is_void_v<C>, Nothing, C>;
+
+template <class C>
+struct default_collection {
+  using type = std::vector<C>;
+};
+template <>
+struct default_collection<void> {
+  using type = Nothing;
+};
+
+/// What `collect(key, item)` takes as key for a collection: nothing, where there are no keys.
+template <class Collection>
+struct collection_key {
+  using type = Nothing;
+};
+template <class Collection>
+  requires requires {
+    typename Collection::key_type;
+    typename Collection::mapped_type;
+  }
+struct collection_key<Collection> {
+  using type = typename Collection::key_type;
+};
+
+/// The collection, its errors and their lock; the policy is in the derived class.
+template <class C, class Collection>
+class CollectorSink {
+ public:
+  using Item = item_t<C>;
+  using Key = typename collection_key<Collection>::type;
+
+  explicit CollectorSink(Collection&& empty) : collection(std::move(empty)) {}
+  CollectorSink(const CollectorSink&) = delete;
+  CollectorSink& operator=(const CollectorSink&) = delete;
+  virtual ~CollectorSink() = default;
+
+  /// Both under the lock.
+  virtual void add(Item&& item) = 0;
+  virtual void add(Key&& key, Item&& item) = 0;
+
+  mutable std::mutex mutex;
+  Collection collection;
+  std::vector<EventError> errors;
+};
+
+template <class C, class Collection, class P>
+class PolicySink final : public CollectorSink<C, Collection> {
+ public:
+  using typename CollectorSink<C, Collection>::Item;
+  using typename CollectorSink<C, Collection>::Key;
+
+  explicit PolicySink(P policy)
+      : CollectorSink<C, Collection>(collect::detail::start<Item>(policy)), policy_(std::move(policy)) {}
+
+  void add(Item&& item) override { policy_.add(this->collection, std::move(item)); }
+  void add(Key&& key, Item&& item) override {
+    if constexpr (requires { policy_.add(this->collection, std::move(key), std::move(item)); }) {
+      policy_.add(this->collection, std::move(key), std::move(item));
+    } else {
+      throw Error(Errc::invalid_argument, "collect(key, item): the collection policy of this stream has no keys");
+    }
+  }
+
+ private:
+  const P policy_;
+};
+
+}  // namespace detail
+
+/// Gathers items of type `C` into a `Collection` by a policy of `weir::collect` or the user's own, whose type it
+/// hides. Copies share the collection. Every member may be called from any thread; each takes the collector's lock for
+/// a moment. Adding allocates what the collection does.
+///
+/// A receiver that takes a second parameter is given one:
+///
+///     .receiver(weir::parallel(4), [](const auto& event, auto& out) { for (auto& w : words(event.data()))
+///     out.collect(w); }) .collecting<std::string>()
+template <class C, class Collection = typename detail::default_collection<C>::type>
+class Collector {
+ public:
+  using Item = detail::item_t<C>;
+  using Key = typename detail::collection_key<Collection>::type;
+
+  /// How many errors are kept with their text. The rest is counted, in `StreamStats::failed`, but not kept, so that a
+  /// stream whose every event fails stays bounded.
+  static constexpr std::size_t max_errors = 1024;
+
+  Collector()
+    requires collect::Policy<collect::List, Item> && std::same_as<Collection, std::vector<Item>>
+      : Collector(collect::list) {}
+  template <class P>
+    requires(!std::same_as<P, Collector>) && collect::Policy<P, Item>
+  explicit Collector(P policy) : sink_(std::make_shared<detail::PolicySink<C, Collection, P>>(std::move(policy))) {}
+
+  /// Adds an item. Throws what the policy throws.
+  void collect(Item item) {
+    if (staged_) {
+      staged_->push_back({std::nullopt, std::move(item)});
+      return;
+    }
+    const std::lock_guard lock(sink_->mutex);
+    sink_->add(std::move(item));
+  }
+
+  /// Adds an item under a key, for a collection with keys such as that of `collect::keyed`.
+  void collect(Key key, Item item)
+    requires(!std::same_as<Key, Nothing>)
+  {
+    if (staged_) {
+      staged_->push_back({std::move(key), std::move(item)});
+      return;
+    }
+    const std::lock_guard lock(sink_->mutex);
+    sink_->add(std::move(key), std::move(item));
+  }
+
+  /// Adds an error that did not end the event: it appears in `FinalEvent::errors`, and changes no count.
+  void collect_error(std::uint64_t event_id, std::exception_ptr error) {
+    const std::lock_guard lock(sink_->mutex);
+    if (sink_->errors.size() < max_errors) sink_->errors.emplace_back(event_id, std::move(error));
+  }
+
+  /// A copy of what is there now.
+  [[nodiscard]] Collection collected() const
+    requires std::copy_constructible<Collection>
+  {
+    const std::lock_guard lock(sink_->mutex);
+    return sink_->collection;
+  }
+  [[nodiscard]] std::vector<EventError> errors() const {
+    const std::lock_guard lock(sink_->mutex);
+    return sink_->errors;
+  }
+
+  /// Moves the collection out, and leaves one that was moved from. For the one who owns the collector.
+  [[nodiscard]] Collection take() {
+    const std::lock_guard lock(sink_->mutex);
+    return std::move(sink_->collection);
+  }
+  [[nodiscard]] std::vector<EventError> take_errors() {
+    const std::lock_guard lock(sink_->mutex);
+    return std::move(sink_->errors);
+  }
+
+  /// One item that waits for its turn: see `stage_into`.
+  struct Staged {
+    std::optional<Key> key;
+    Item item;
+  };
+
+  /// For strategies that settle events in another order than they process them: the same collector, except that what
+  /// is collected goes to `items`, which `collect_staged` adds later. Not shared between threads.
+  [[nodiscard]] Collector stage_into(std::vector<Staged>& items) const {
+    Collector staging(*this);
+    staging.staged_ = &items;
+    return staging;
+  }
+  void collect_staged(std::vector<Staged>& items) {
+    const std::lock_guard lock(sink_->mutex);
+    for (Staged& staged : items) {
+      if (staged.key) {
+        sink_->add(std::move(*staged.key), std::move(staged.item));
+      } else {
+        sink_->add(std::move(staged.item));
+      }
+    }
+    items.clear();
+  }
+
+ private:
+  std::shared_ptr<detail::CollectorSink<C, Collection>> sink_;
+  std::vector<Staged>* staged_ = nullptr;
+};
+
+inline EventError::EventError(std::uint64_t id, std::exception_ptr what)
+    : event_id(id), error(std::move(what)), message(detail::message_of(error)) {}
+
+}  // namespace weir

@@ -1,0 +1,161 @@
+/// The typed inside of a running stream: its channel, its functions, and the root coroutines that use them.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <weir/asio.hpp>
+#include <weir/channel/channel.hpp>
+#include <weir/core/spawn.hpp>
+#include <weir/core/task.hpp>
+#include <weir/core/this_task.hpp>
+#include <weir/stream/detail/stream_state.hpp>
+#include <weir/stream/drain.hpp>
+#include <weir/stream/emitter.hpp>
+#include <weir/stream/error_policy.hpp>
+#include <weir/stream/receiver.hpp>
+#include <weir/stream/sender.hpp>
+
+namespace weir::detail {
+
+template <class R>
+inline constexpr bool is_optional = false;
+template <class U>
+inline constexpr bool is_optional<std::optional<U>> = true;
+
+template <class T, class C, class Collection, class Receiver, class Executor, class Element = SenderEvent<T>>
+class Pipeline final : public StreamState<T, C, Collection> {
+  using State = StreamState<T, C, Collection>;
+
+ public:
+  using value_type = T;
+  using item_type = C;
+  using collection_type = Collection;
+  using element_type = Element;
+
+  static constexpr bool takes_collector = CollectingReceiver<Receiver, T, C, Collection>;
+  using receiver_result =
+      typename std::conditional_t<takes_collector,
+                                  std::invoke_result<Receiver&, ReceiverEvent<T>&, Collector<C, Collection>&>,
+                                  std::invoke_result<Receiver&, ReceiverEvent<T>&>>::type;
+  static constexpr bool plain_receiver = !Awaitable<receiver_result>;
+  static constexpr bool returns_optional = is_optional<std::remove_cvref_t<typename awaited<receiver_result>::type>>;
+
+  /// Events between the two ends: those in the channel, and those that workers took ahead of the one that they are at.
+  struct Room {
+    Room(std::size_t capacity, std::size_t workers) noexcept {
+      const std::size_t ahead = plain_receiver || workers == 1 ? capacity / 2 / std::max<std::size_t>(workers, 1) : 0;
+      run = std::min(ahead + 1, longest_run<Element>);
+      channel = capacity - workers * (run - 1);
+    }
+    std::size_t run;
+    std::size_t channel;
+  };
+
+  Pipeline(std::string name, const Executor& executor, Collector<C, Collection> collector, Receiver receiver,
+           ErrorPolicy error_policy, ChannelSender<Element> tx, ChannelReceiver<Element> rx, std::size_t run_limit)
+      : State(std::move(name), context_of(executor), std::move(collector)),
+        executor_(executor),
+        receiver_(std::move(receiver)),
+        error_policy_(error_policy),
+        run_limit_(run_limit),
+        tx_(std::move(tx)),
+        rx_(std::move(rx)) {}
+
+  [[nodiscard]] Receiver& receiver() noexcept { return *receiver_; }
+  [[nodiscard]] ErrorPolicy error_policy() const noexcept { return error_policy_; }
+  [[nodiscard]] std::size_t run_limit() const noexcept { return run_limit_; }
+  [[nodiscard]] const ChannelReceiver<Element>& receiver_end() const noexcept { return rx_; }
+  [[nodiscard]] std::size_t next_worker() noexcept { return workers_.fetch_add(1, std::memory_order_relaxed); }
+  [[nodiscard]] bool runs_on_this_thread() const noexcept override { return weir::runs_on_this_thread(executor_); }
+
+  [[nodiscard]] asio::any_io_executor any_executor() const override { return executor_; }
+
+  /// Starts all of it. What has been started when this throws ends by itself.
+  template <class SenderFunction, class Strategy>
+  static void start(const std::shared_ptr<Pipeline>& self, SenderFunction sender, Strategy strategy,
+                    std::optional<TimeService::Duration> timeout) {
+    StreamRoot starter(self, StreamRole::starter);
+    try {
+      if (timeout) self->arm(*timeout, self->executor_);
+      self->start_worker(std::move(strategy));
+      spawn(self->executor_, sender_root(StreamRoot(self, StreamRole::sender), self, std::move(sender)));
+    } catch (...) {
+      self->cancel(CancellationLevel::immediate, StreamCore::Cause::failed, std::current_exception());
+      throw;
+    }
+    starter.returned();
+  }
+
+  template <class Body>
+  void start_worker(Body body) {
+    std::shared_ptr<Pipeline> self = std::static_pointer_cast<Pipeline>(this->shared_from_this());
+    StreamRoot root(self, StreamRole::receiver);
+    spawn(executor_, worker_root(std::move(root), std::move(self), std::move(body)));
+  }
+
+ private:
+  template <class SenderFunction>
+  static Task<> sender_root(StreamRoot root, std::shared_ptr<Pipeline> self, SenderFunction sender) {
+    Home& home = co_await this_task::home();
+    home.set_name("the sender of a stream");
+    root.enter(home);
+    if (self->level() == 0) {
+      try {
+        Emitter<T> out(*self, self->tx_);
+        auto running = run_sender<T>(sender, out);
+        co_await std::move(running);
+      } catch (...) {
+        self->sender_threw(std::current_exception());
+      }
+    }
+    root.returned();
+  }
+
+  template <class Body>
+  static Task<> worker_root(StreamRoot root, std::shared_ptr<Pipeline> self, Body body) {
+    Home& home = co_await this_task::home();
+    home.set_name("a receiver of a stream");
+    root.enter(home);
+    try {
+      Drain<Pipeline> drain(self);
+      auto running = body(drain);
+      co_await std::move(running);
+    } catch (...) {
+      std::exception_ptr error = std::current_exception();
+      const bool told = self->level() >= static_cast<int>(CancellationLevel::immediate) &&
+                        is_error_code(error, [](const std::error_code& code) { return is_cancellation(code); });
+      if (!told) self->worker_threw(std::move(error));
+    }
+    root.returned();
+  }
+
+  void count_channel(StreamStats& stats) const override {
+    const ChannelStats channel = rx_.stats();
+    stats.emitted = channel.admitted;
+    stats.discarded += channel.dropped;
+    stats.buffered = channel.buffered;
+    stats.in_progress = channel.received;
+  }
+  void close_channel() noexcept override { tx_.close(); }
+  void discard_buffered() noexcept override { rx_.discard(); }
+  void give_up_functions() noexcept override { receiver_.reset(); }
+
+  Executor executor_;
+  std::optional<Receiver> receiver_;
+  ErrorPolicy error_policy_;
+  std::size_t run_limit_;
+  ChannelSender<Element> tx_;
+  ChannelReceiver<Element> rx_;
+  std::atomic<std::size_t> workers_{0};
+};
+
+}  // namespace weir::detail

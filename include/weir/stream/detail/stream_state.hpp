@@ -1,0 +1,110 @@
+/// The part of a stream that its handle knows: everything but the types of functions, strategy and executor.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <weir/stream/collector.hpp>
+#include <weir/stream/detail/stream_core.hpp>
+#include <weir/stream/final_event.hpp>
+
+namespace weir::detail {
+
+template <class T, class C, class Collection>
+class StreamState : public StreamCore {
+ public:
+  using Final = FinalEvent<T, C, Collection>;
+
+  StreamState(std::string name, asio::execution_context& context, Collector<C, Collection> collector)
+      : StreamCore(std::move(name), context), collector_(std::move(collector)) {}
+
+  /// Once the stream is done.
+  [[nodiscard]] const Final& final_event() const noexcept { return final_; }
+  [[nodiscard]] StreamStats stats() const { return done() ? final_.stats() : StreamCore::stats(); }
+  [[nodiscard]] EventTime since() const noexcept { return started(); }
+
+  [[nodiscard]] Collector<C, Collection>& collector() noexcept { return *collector_; }
+  /// The executor of the stream.
+  [[nodiscard]] virtual asio::any_io_executor any_executor() const = 0;
+
+ protected:
+  /// The user's functions, and what their captures own, go before anybody hears of the end.
+  virtual void give_up_functions() noexcept = 0;
+
+ private:
+  void make_final(Outcome outcome, StreamError error, StreamStats stats) noexcept override {
+    const auto type = [outcome] {
+      switch (outcome) {
+        case Outcome::completed:
+          return EventType::final;
+        case Outcome::failed:
+          return EventType::error;
+        default:
+          return EventType::cancelled;
+      }
+    }();
+    EventHeader header(type, 0, id());
+    header.set_created(stats.completed);
+    header.set_started(stats.started);
+    header.set_completed(stats.completed);
+    std::vector<EventError> errors = collector_->take_errors();
+    if (!error && !errors.empty()) error = StreamError(errors.front().message, errors.front().error);
+    using Content = typename Final::Content;
+    final_ = Final(std::make_shared<Content>(
+        Content{header, name(), outcome, collector_->take(), std::move(errors), stats, std::move(error)}));
+    collector_.reset();
+    give_up_functions();
+  }
+
+  std::optional<Collector<C, Collection>> collector_;
+  Final final_;
+};
+
+/// Waits for the end. Any number may, on any homes. It is movable until it is attached, as a coroutine that runs it by
+/// itself takes it over.
+template <class State>
+class [[nodiscard("co_await it")]] StreamEndOperation : public StreamWaiter {
+ public:
+  explicit StreamEndOperation(std::shared_ptr<State> state) noexcept
+      : StreamWaiter(state->mutex(), state->waiters(), kind), state_(std::move(state)) {}
+  StreamEndOperation(StreamEndOperation&& other) noexcept : StreamEndOperation(std::move(other.state_)) {}
+
+  [[nodiscard]] bool blocks_this_thread() const noexcept { return !state_->done() && state_->runs_on_this_thread(); }
+
+  [[nodiscard]] bool await_ready() {
+    {
+      const std::lock_guard lock(state_->mutex());
+      if (!state_->done()) {
+        wait_locked();
+        return false;
+      }
+    }
+    return spend();
+  }
+
+ protected:
+  static constexpr Cancellable::Kind kind{&StreamWaiter::cancel, nullptr, "the final event of a stream"};
+
+  std::shared_ptr<State> state_;
+};
+
+template <class State>
+class FinalEventOperation final : public StreamEndOperation<State> {
+ public:
+  using StreamEndOperation<State>::StreamEndOperation;
+  typename State::Final await_resume() {
+    this->resumed();
+    return this->state_->final_event();
+  }
+};
+
+template <class State>
+class JoinOperation final : public StreamEndOperation<State> {
+ public:
+  using StreamEndOperation<State>::StreamEndOperation;
+  void await_resume() { this->resumed(); }
+};
+
+}  // namespace weir::detail

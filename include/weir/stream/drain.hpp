@@ -1,0 +1,395 @@
+/// What a strategy works with: one worker's access to the events of a stream.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <iterator>
+#include <memory>
+#include <new>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include <weir/channel/channel.hpp>
+#include <weir/core/task.hpp>
+#include <weir/stream/collector.hpp>
+#include <weir/stream/detail/stream_core.hpp>
+#include <weir/stream/error_policy.hpp>
+#include <weir/stream/event.hpp>
+#include <weir/stream/receiver.hpp>
+
+namespace weir {
+namespace detail {
+
+/// Elements that were taken from the channel and not begun; constructed in place, as they need not be
+/// default-constructible.
+template <class Element, std::size_t N>
+class RunBuffer {
+ public:
+  RunBuffer() = default;
+  RunBuffer(const RunBuffer&) = delete;
+  RunBuffer& operator=(const RunBuffer&) = delete;
+  ~RunBuffer() { clear(); }
+
+  [[nodiscard]] std::size_t size() const noexcept { return end_ - begin_; }
+  void push(Element&& element) {
+    ::new (place(end_)) Element(std::move(element));
+    ++end_;
+  }
+  [[nodiscard]] Element& front() noexcept { return *std::launder(static_cast<Element*>(place(begin_))); }
+  void pop() noexcept {
+    std::destroy_at(&front());
+    if (++begin_ == end_) begin_ = end_ = 0;
+  }
+  void clear() noexcept {
+    while (size() != 0) pop();
+  }
+
+ private:
+  void* place(std::size_t i) noexcept { return storage_ + i * sizeof(Element); }
+
+  std::size_t begin_ = 0;
+  std::size_t end_ = 0;
+  alignas(Element) std::byte storage_[N * sizeof(Element)];
+};
+
+template <class Buffer, class Element>
+class RunInserter {
+ public:
+  using iterator_category = std::output_iterator_tag;
+  using difference_type = std::ptrdiff_t;
+
+  RunInserter() = default;
+  explicit RunInserter(Buffer& buffer) noexcept : buffer_(&buffer) {}
+  RunInserter& operator*() noexcept { return *this; }
+  RunInserter& operator++() noexcept { return *this; }
+  RunInserter& operator++(int) noexcept { return *this; }
+  RunInserter& operator=(Element&& element) {
+    buffer_->push(std::move(element));
+    return *this;
+  }
+
+ private:
+  Buffer* buffer_ = nullptr;
+};
+
+/// Awaited where a value is there at once: no frame, no suspension.
+template <class R>
+class Immediate {
+ public:
+  explicit Immediate(R&& value) : value_(std::move(value)) {}
+  void attach(Promise&) const noexcept {}
+  [[nodiscard]] bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  R await_resume() { return std::move(value_); }
+
+ private:
+  R value_;
+};
+template <>
+class Immediate<void> {
+ public:
+  void attach(Promise&) const noexcept {}
+  [[nodiscard]] bool await_ready() const noexcept { return true; }
+  void await_suspend(std::coroutine_handle<>) const noexcept {}
+  void await_resume() const noexcept {}
+};
+
+template <class Element>
+inline constexpr std::size_t longest_run = std::clamp<std::size_t>(2048 / sizeof(Element), 1, 32);
+
+}  // namespace detail
+
+/// How the processing of one event ended: what `Drain::call` gives and `Drain::settle` takes. Between the two it
+/// belongs to the strategy.
+template <class C, class Collection>
+class ProcessedEvent {
+ public:
+  ProcessedEvent() = default;
+  explicit ProcessedEvent(std::uint64_t id) noexcept : id_(id) {}
+  [[nodiscard]] std::uint64_t event_id() const noexcept { return id_; }
+
+ private:
+  template <class P>
+  friend class Drain;
+
+  std::uint64_t id_ = 0;
+  std::optional<detail::item_t<C>> item_;
+  std::exception_ptr error_;
+  std::vector<typename Collector<C, Collection>::Staged> staged_;
+};
+
+/// One worker's access to the events of a stream. It belongs to the root that it was made for: the strategy's own
+/// coroutine, or a worker that it started. What it holds when it goes is counted as discarded.
+template <class Pipeline>
+class Drain {
+ public:
+  using T = typename Pipeline::value_type;
+  using C = typename Pipeline::item_type;
+  using Collection = typename Pipeline::collection_type;
+  using Element = typename Pipeline::element_type;
+  using event_type = ReceiverEvent<T>;
+  using outcome_type = ProcessedEvent<C, Collection>;
+
+  /// Whether the receiver is a plain function: then `process` and `call` don't suspend.
+  static constexpr bool plain = Pipeline::plain_receiver;
+
+  explicit Drain(std::shared_ptr<Pipeline> pipeline)
+      : pipeline_(std::move(pipeline)),
+        counters_(pipeline_->add_worker()),
+        collector_(pipeline_->collector()),
+        worker_(pipeline_->next_worker()) {}
+  Drain(const Drain&) = delete;
+  Drain& operator=(const Drain&) = delete;
+  ~Drain() {
+    if (run_.size() != 0) count(counters_.discarded, run_.size());
+  }
+
+  /// The number of this worker, from 0.
+  [[nodiscard]] std::size_t worker() const noexcept { return worker_; }
+  /// True once events are discarded rather than begun.
+  [[nodiscard]] bool stopping() const noexcept { return pipeline_->discarding(); }
+
+  /// Waits for events, and takes a few; false when there are no more. Call it when `next` gave null.
+  [[nodiscard]] auto fetch() { return Fetch(*this); }
+
+  /// The next event of those that were fetched, which lives until the next call; null when there is none left.
+  [[nodiscard]] event_type* next() {
+    current_.reset();
+    if (run_.size() == 0) return nullptr;
+    if (stopping()) {
+      count(counters_.discarded, run_.size());
+      run_.clear();
+      return nullptr;
+    }
+    take_front();
+    return &*current_;
+  }
+
+  /// Calls the receiver, collects what it returns, counts, and deals with what it throws. A plain receiver is called at
+  /// once.
+  auto process(event_type& event) {
+    if constexpr (plain) {
+      try {
+        if constexpr (returns_nothing) {
+          invoke(event, collector_);
+          collect_nothing();
+        } else {
+          collect(invoke(event, collector_));
+        }
+        count(counters_.processed);
+      } catch (...) {
+        fail(event.id(), std::current_exception());
+      }
+      return detail::Immediate<void>();
+    } else {
+      return process_later(event);
+    }
+  }
+
+  /// Only calls the receiver: for strategies that settle in another order. Everything called must be settled.
+  auto call(event_type& event) {
+    if constexpr (plain) {
+      outcome_type outcome(event.id());
+      try {
+        auto staging = collector_.stage_into(outcome.staged_);
+        if constexpr (returns_nothing) {
+          invoke(event, staging);
+          stage_nothing(outcome);
+        } else {
+          stage(outcome, invoke(event, staging));
+        }
+      } catch (...) {
+        outcome.error_ = std::current_exception();
+      }
+      return detail::Immediate<outcome_type>(std::move(outcome));
+    } else {
+      return call_later(event);
+    }
+  }
+
+  /// Collects what an event gave, and counts it. Not at the same time as the other functions of this drain.
+  void settle(outcome_type&& outcome) noexcept {
+    try {
+      if (outcome.error_) {
+        fail(outcome.id_, std::move(outcome.error_));
+        return;
+      }
+      if (!outcome.staged_.empty()) collector_.collect_staged(outcome.staged_);
+      if (outcome.item_) collector_.collect(std::move(*outcome.item_));
+      count(counters_.processed);
+    } catch (...) {
+      fail(outcome.id_, std::current_exception());
+    }
+  }
+
+  /// Starts another worker on the stream's executor: a root of its own, which runs `body(drain)` with a drain of its
+  /// own. `body` is a function that returns a `Task<>`.
+  template <class Body>
+  void start_worker(Body body) {
+    pipeline_->start_worker(std::move(body));
+  }
+
+ private:
+  using Buffer = detail::RunBuffer<Element, detail::longest_run<Element>>;
+  using Inserter = detail::RunInserter<Buffer, Element>;
+  using Result = typename Pipeline::receiver_result;
+  using Value = typename detail::awaited<Result>::type;
+  static constexpr bool returns_nothing = std::is_void_v<Value>;
+
+  class Fetch {
+   public:
+    explicit Fetch(Drain& drain)
+        : drain_(drain),
+          receive_(drain.pipeline_->receiver_end().receive_some(Inserter(drain.run_), drain.plan_run())) {}
+    Fetch(const Fetch&) = delete;
+    Fetch& operator=(const Fetch&) = delete;
+
+    void attach(Promise& promise) { receive_.attach(promise); }
+    [[nodiscard]] bool await_ready() { return receive_.await_ready(); }
+    void await_suspend(std::coroutine_handle<> handle) noexcept { receive_.await_suspend(handle); }
+    bool await_resume() {
+      const std::size_t taken = receive_.await_resume();
+      drain_.begin_run(taken);
+      return taken != 0;
+    }
+
+   private:
+    Drain& drain_;
+    decltype(std::declval<const ChannelReceiver<Element>&>().receive_some(std::declval<Inserter>(), 1)) receive_;
+  };
+
+  static void count(std::atomic<std::uint64_t>& counter, std::uint64_t n = 1) noexcept {
+    detail::WorkerCounters::add(counter, n);
+  }
+
+  decltype(auto) invoke(event_type& event, Collector<C, Collection>& out) {
+    if constexpr (Pipeline::takes_collector) {
+      return std::invoke(pipeline_->receiver(), event, out);
+    } else {
+      return std::invoke(pipeline_->receiver(), event);
+    }
+  }
+
+  template <class R>
+  void collect(R&& returned) {
+    if constexpr (Pipeline::returns_optional) {
+      if (returned) collector_.collect(std::move(*returned));
+    } else {
+      collector_.collect(static_cast<R&&>(returned));
+    }
+  }
+  template <class R>
+  static void stage(outcome_type& outcome, R&& returned) {
+    if constexpr (Pipeline::returns_optional) {
+      if (returned) outcome.item_.emplace(std::move(*returned));
+    } else {
+      outcome.item_.emplace(static_cast<R&&>(returned));
+    }
+  }
+  /// A receiver of the event alone that returns nothing still counts, where the policy counts.
+  void collect_nothing() {
+    if constexpr (std::is_void_v<C> && !std::is_same_v<Collection, Nothing>) collector_.collect(Nothing());
+  }
+  static void stage_nothing(outcome_type& outcome) {
+    if constexpr (std::is_void_v<C> && !std::is_same_v<Collection, Nothing>) outcome.item_.emplace();
+  }
+
+  Task<> process_later(event_type& event) {
+    try {
+      if constexpr (returns_nothing) {
+        co_await invoke(event, collector_);
+        collect_nothing();
+      } else {
+        collect(co_await invoke(event, collector_));
+      }
+      count(counters_.processed);
+    } catch (...) {
+      fail(event.id(), std::current_exception());
+    }
+  }
+
+  Task<outcome_type> call_later(event_type& event) {
+    outcome_type outcome(event.id());
+    try {
+      auto staging = collector_.stage_into(outcome.staged_);
+      if constexpr (returns_nothing) {
+        co_await invoke(event, staging);
+        stage_nothing(outcome);
+      } else {
+        stage(outcome, co_await invoke(event, staging));
+      }
+    } catch (...) {
+      outcome.error_ = std::current_exception();
+    }
+    co_return outcome;
+  }
+
+  void fail(std::uint64_t id, std::exception_ptr error) noexcept {
+    // A receiver that was cancelled with the stream did not fail.
+    if (pipeline_->level() >= static_cast<int>(CancellationLevel::immediate) &&
+        detail::is_error_code(error, [](const std::error_code& code) { return is_cancellation(code); })) {
+      count(counters_.discarded);
+      return;
+    }
+    try {
+      collector_.collect_error(id, error);
+    } catch (...) {
+      // No memory for the error: it is still counted.
+    }
+    count(counters_.failed);
+    if (pipeline_->error_policy() == ErrorPolicy::stop) pipeline_->worker_threw(std::move(error));
+  }
+
+  /// How many to take. Runs spare critical sections, but what is in a run waits for this worker while others may be
+  /// idle: so they are short unless the events are quick.
+  [[nodiscard]] std::size_t plan_run() noexcept {
+    if (run_started_ != EventTime()) {
+      const auto per_event = (pipeline_->clock().now() - run_started_) / static_cast<std::ptrdiff_t>(run_length_);
+      quick_ = per_event < std::chrono::microseconds(1);
+      if (per_event > std::chrono::microseconds(10)) {
+        plan_ = 1;
+      } else if (run_length_ == plan_) {
+        plan_ = std::min(plan_ * 2, pipeline_->run_limit());
+      }
+      run_started_ = EventTime();
+    }
+    return plan_;
+  }
+  void begin_run(std::size_t taken) noexcept {
+    if (taken == 0) return;
+    count(counters_.taken, taken);
+    run_length_ = taken;
+    run_started_ = pipeline_->clock().now();
+  }
+
+  void take_front() {
+    Element& front = run_.front();
+    if constexpr (std::same_as<Element, SenderEvent<T>>) {
+      current_.emplace(std::move(front), pipeline_->id(), worker_);
+    } else {
+      SenderEvent<T> event(std::in_place, std::move(front));
+      event.stamp(pipeline_->next_event_id(), run_started_);
+      current_.emplace(std::move(event), pipeline_->id(), worker_);
+    }
+    run_.pop();
+    current_->set_started(plain && quick_ ? run_started_ : pipeline_->clock().now());
+  }
+
+  std::shared_ptr<Pipeline> pipeline_;
+  detail::WorkerCounters& counters_;
+  Collector<C, Collection> collector_;
+  std::size_t worker_;
+  std::size_t plan_ = 1;
+  std::size_t run_length_ = 1;
+  EventTime run_started_{};
+  bool quick_ = false;
+  std::optional<event_type> current_;
+  Buffer run_;
+};
+
+}  // namespace weir

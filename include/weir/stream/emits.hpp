@@ -1,0 +1,229 @@
+/// `emits<T>()`: builds a stream and starts it.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <optional>
+#include <string>
+#include <type_traits>
+#include <utility>
+
+#include <weir/asio.hpp>
+#include <weir/channel/channel.hpp>
+#include <weir/stream/collect.hpp>
+#include <weir/stream/detail/pipeline.hpp>
+#include <weir/stream/emitting_task.hpp>
+#include <weir/stream/error_policy.hpp>
+#include <weir/stream/receiver.hpp>
+#include <weir/stream/sender.hpp>
+#include <weir/stream/strategy/serial.hpp>
+#include <weir/stream/strategy/strategy.hpp>
+
+namespace weir {
+namespace detail {
+
+struct NotSaid {};
+
+template <class X>
+inline constexpr bool said = !std::same_as<X, NotSaid>;
+
+/// The settings whose types don't change the builder's.
+struct StreamSettings {
+  std::string name;
+  std::size_t capacity = 1024;
+  ErrorPolicy error_policy = ErrorPolicy::stop;
+  std::optional<TimeService::Duration> timeout;
+};
+
+/// What a receiver collects; `Item` is what `collecting<C>()` said.
+template <class Receiver, class T, class Item>
+struct item_of {
+  using type = Item;
+};
+template <class Receiver, class T>
+  requires EventReceiver<Receiver, T>
+struct item_of<Receiver, T, NotSaid> {
+  using type = deduced_item_t<Receiver, T>;
+};
+template <class Receiver, class T>
+  requires(!EventReceiver<Receiver, T> && NamesItsCollector<Receiver>)
+struct item_of<Receiver, T, NotSaid> {
+  using type = typename named_collector<Receiver>::item;
+};
+
+template <class Policy, class C>
+using policy_or_default_t =
+    std::conditional_t<said<Policy>, Policy, std::conditional_t<std::is_void_v<C>, collect::None, collect::List>>;
+
+}  // namespace detail
+
+/// Builds a stream of `T`s: every setting returns the builder, `start()` starts the stream. Made by
+/// `emits<T>(executor)`. Settings with plain values may be called on a builder that has a name; those that change its
+/// type take it over: `std::move(builder).sender(…)`.
+template <class T, class Executor, class SenderFunction = detail::NotSaid, class StrategyType = Serial,
+          class ReceiverFunction = detail::NotSaid, class Policy = detail::NotSaid, class Item = detail::NotSaid>
+class [[nodiscard("nothing runs before start()")]] StreamBuilder {
+ public:
+  StreamBuilder(Executor executor, detail::StreamSettings settings, SenderFunction sender, StrategyType strategy,
+                ReceiverFunction receiver, Policy policy)
+      : executor_(std::move(executor)),
+        settings_(std::move(settings)),
+        sender_(std::move(sender)),
+        strategy_(std::move(strategy)),
+        receiver_(std::move(receiver)),
+        policy_(std::move(policy)) {}
+
+  /// A name for reports.
+  StreamBuilder& named(std::string name) & {
+    settings_.name = std::move(name);
+    return *this;
+  }
+  StreamBuilder&& named(std::string name) && { return std::move(this->named(std::move(name))); }
+
+  /// How many events may be between the sender and the receivers: in the channel, or taken from it and not begun. 1024
+  /// unless said. Throws `Error(Errc::invalid_argument)` for 0.
+  StreamBuilder& capacity(std::size_t events) & {
+    if (events == 0) throw Error(Errc::invalid_argument, "capacity(0): a stream's capacity must be at least 1");
+    settings_.capacity = events;
+    return *this;
+  }
+  StreamBuilder&& capacity(std::size_t events) && { return std::move(this->capacity(events)); }
+
+  /// What to do when a receiver throws: `weir::stop` (the default) or `weir::continue_`; see `ErrorPolicy`.
+  StreamBuilder& on_error(ErrorPolicy policy) & noexcept {
+    settings_.error_policy = policy;
+    return *this;
+  }
+  StreamBuilder&& on_error(ErrorPolicy policy) && noexcept { return std::move(this->on_error(policy)); }
+
+  /// Cancels the stream forcefully so long after its start, unless it has ended; the outcome is then `timed_out`.
+  template <class Rep, class Period>
+  StreamBuilder& timeout(std::chrono::duration<Rep, Period> duration) & {
+    settings_.timeout = std::chrono::ceil<TimeService::Duration>(duration);
+    return *this;
+  }
+  template <class Rep, class Period>
+  StreamBuilder&& timeout(std::chrono::duration<Rep, Period> duration) && {
+    return std::move(this->timeout(duration));
+  }
+
+  /// Where the events come from: see `CoroutineSender`, `FunctionSender`, `PullSender`, `RangeSender`,
+  /// `RangeFunctionSender`.
+  template <class S>
+  [[nodiscard]] auto sender(S&& function) && {
+    static_assert(Sender<std::decay_t<S>, T>,
+                  "weir::emits<T>().sender(x): x is none of Task<>(Emitter<T>&), void(Emitter<T>&), "
+                  "std::optional<T>(), a range of T, "
+                  "or a function that returns one");
+    return rebuilt<std::decay_t<S>, StrategyType, ReceiverFunction, Policy, Item>(
+        static_cast<S&&>(function), std::move(strategy_), std::move(receiver_), std::move(policy_));
+  }
+
+  /// Who processes them, one after another.
+  template <class R>
+  [[nodiscard]] auto receiver(R&& function) && {
+    return std::move(*this).receiver(Serial(), static_cast<R&&>(function));
+  }
+  /// Who processes them, and how: `weir::serial()`, `weir::parallel(n)`, or a strategy of one's own.
+  template <class S, class R>
+  [[nodiscard]] auto receiver(S strategy, R&& function) && {
+    static_assert(Strategy<S>,
+                  "weir::emits<T>().receiver(strategy, function): the first is no strategy; see weir/stream/strategy/");
+    return rebuilt<SenderFunction, S, std::decay_t<R>, Policy, Item>(std::move(sender_), std::move(strategy),
+                                                                     static_cast<R&&>(function), std::move(policy_));
+  }
+
+  /// What becomes of what the receivers return: a policy of `weir::collect` or one's own. `collect::list` unless said.
+  template <class P>
+  [[nodiscard]] auto collect(P policy) && {
+    return rebuilt<SenderFunction, StrategyType, ReceiverFunction, P, Item>(std::move(sender_), std::move(strategy_),
+                                                                            std::move(receiver_), std::move(policy));
+  }
+
+  /// Says what type is collected, where it can't be deduced: a receiver that is a template over its collector.
+  template <class C>
+  [[nodiscard]] auto collecting() && {
+    return rebuilt<SenderFunction, StrategyType, ReceiverFunction, Policy, C>(std::move(sender_), std::move(strategy_),
+                                                                              std::move(receiver_), std::move(policy_));
+  }
+
+  /// Starts the stream and gives its handle, an `EmittingTask<T, C, Collection>`. Nothing of it runs inside this call.
+  /// Allocates the stream: afterwards serial and parallel streams with plain receivers allocate nothing for an event.
+  [[nodiscard]] auto start() && {
+    static_assert(detail::said<SenderFunction>,
+                  "weir::emits<T>(...).start(): the stream has no sender; call .sender(...) first");
+    static_assert(detail::said<ReceiverFunction>,
+                  "weir::emits<T>(...).start(): the stream has no receiver; call .receiver(...) first");
+    if constexpr (detail::said<SenderFunction> && detail::said<ReceiverFunction>) {
+      constexpr bool deduced = requires {
+        typename detail::item_of<ReceiverFunction, T, Item>::type;
+      } && !std::same_as<typename detail::item_of<ReceiverFunction, T, Item>::type, detail::NotSaid>;
+      constexpr bool alone = EventReceiver<ReceiverFunction, T>;
+      static_assert(alone || deduced || detail::said<Item>,
+                    "weir::emits<T>(...).start(): the receiver takes neither (event) nor (event, collector), or it is "
+                    "a template over "
+                    "its collector: say what is collected with .collecting<C>()");
+      if constexpr (alone || deduced)
+        return std::move(*this).template start_with<typename detail::item_of<ReceiverFunction, T, Item>::type>();
+    }
+  }
+
+ private:
+  template <class S, class St, class R, class P, class I>
+  auto rebuilt(S sender, St strategy, R receiver, P policy) {
+    return StreamBuilder<T, Executor, S, St, R, P, I>(std::move(executor_), std::move(settings_), std::move(sender),
+                                                      std::move(strategy), std::move(receiver), std::move(policy));
+  }
+
+  template <class C>
+  auto start_with() && {
+    using ActualPolicy = detail::policy_or_default_t<Policy, C>;
+    using ItemType = detail::item_t<C>;
+    static_assert(
+        collect::Policy<ActualPolicy, ItemType>,
+        "weir::emits<T>(...).start(): the collection policy takes no items of the type that the receiver returns");
+    using Collection = collect::collection_t<ActualPolicy, ItemType>;
+    static_assert(EventReceiver<ReceiverFunction, T> || CollectingReceiver<ReceiverFunction, T, C, Collection>,
+                  "weir::emits<T>(...).start(): the receiver can't be called with (event), nor with (event, "
+                  "Collector<C, Collection>&)");
+    using Running = detail::Pipeline<T, C, Collection, ReceiverFunction, Executor>;
+    const typename Running::Room room(settings_.capacity, strategy_.concurrency());
+    auto [tx, rx] = make_channel<SenderEvent<T>>(executor_, {.capacity = room.channel});
+    Collector<C, Collection> collector = [&] {
+      if constexpr (detail::said<Policy>) {
+        return Collector<C, Collection>(std::move(policy_));
+      } else {
+        return Collector<C, Collection>(ActualPolicy());
+      }
+    }();
+    auto running =
+        std::make_shared<Running>(std::move(settings_.name), executor_, std::move(collector), std::move(receiver_),
+                                  settings_.error_policy, std::move(tx), std::move(rx), room.run);
+    Running::start(running, std::move(sender_), std::move(strategy_), settings_.timeout);
+    return EmittingTask<T, C, Collection>(std::move(running));
+  }
+
+  Executor executor_;
+  detail::StreamSettings settings_;
+  SenderFunction sender_;
+  StrategyType strategy_;
+  ReceiverFunction receiver_;
+  Policy policy_;
+};
+
+/// Begins a stream of `T`s on `executor`, an executor or an execution context. `T` is any movable type.
+///
+///     auto stream = weir::emits<int>(pool).sender(std::views::iota(0, 1000)).receiver(weir::parallel(4),
+///     work).start();
+template <class T, ExecutorSource E>
+[[nodiscard]] auto emits(E&& executor) {
+  static_assert(
+      std::is_object_v<T> && std::move_constructible<T>,
+      "weir::emits<T>: events carry movable objects: for a reference use a pointer or std::reference_wrapper");
+  auto where = executor_of(static_cast<E&&>(executor));
+  return StreamBuilder<T, decltype(where)>(std::move(where), {}, {}, {}, {}, {});
+}
+
+}  // namespace weir

@@ -1,0 +1,190 @@
+/// What a sender emits with.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <ranges>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <weir/channel/channel.hpp>
+#include <weir/core/cancellation.hpp>
+#include <weir/core/task.hpp>
+#include <weir/stream/detail/stream_core.hpp>
+#include <weir/stream/event.hpp>
+
+namespace weir {
+
+template <class T>
+class Emitter;
+
+namespace detail {
+
+/// A send into the stream's channel that gives the value back to its place when it was refused.
+template <class T>
+class [[nodiscard("co_await it: nothing is emitted before. A plain function can't: it has try_emit")]] EmitOperation {
+ public:
+  EmitOperation(StreamCore& core, const ChannelSender<SenderEvent<T>>& tx, SenderEvent<T>&& event, T* origin)
+      : core_(core), event_(std::move(event)), origin_(origin), send_(tx.send(std::move(event_))) {}
+  EmitOperation(const EmitOperation&) = delete;
+  EmitOperation& operator=(const EmitOperation&) = delete;
+
+  void attach(Promise& promise) {
+    try {
+      if (core_.level() != 0) throw Error(Errc::cancelled);
+      send_.attach(promise);
+    } catch (...) {
+      give_back();
+      throw;
+    }
+    event_.stamp(core_.next_event_id(), core_.clock().coarse_now());
+  }
+  [[nodiscard]] bool await_ready() { return send_.await_ready(); }
+  void await_suspend(std::coroutine_handle<> handle) noexcept { send_.await_suspend(handle); }
+  void await_resume() {
+    try {
+      send_.await_resume();
+    } catch (...) {
+      core_.return_event_id(event_.id());
+      give_back();
+      throw;
+    }
+  }
+
+ private:
+  void give_back() {
+    if (!origin_) return;
+    if constexpr (std::is_move_assignable_v<T>) {
+      *origin_ = std::move(event_).data();
+    } else {
+      std::destroy_at(origin_);
+      std::construct_at(origin_, std::move(event_).data());
+    }
+  }
+
+  StreamCore& core_;
+  SenderEvent<T> event_;
+  T* origin_;
+  decltype(std::declval<const ChannelSender<SenderEvent<T>>&>().send(std::declval<SenderEvent<T>>())) send_;
+};
+
+}  // namespace detail
+
+/// Given to the sender's function by reference; it must not be used after that function has returned. Every operation
+/// may be called from any thread.
+///
+/// Emitting waits while `capacity` events are under way: that is the backpressure. Awaited operations resume on the
+/// home of the coroutine that awaits, and allocate nothing but for `emit_all`. They throw `Error(Errc::cancelled)` once
+/// the stream is being stopped (the function should then let it pass, or tidy up and return), and
+/// `Error(Errc::channel_closed)` when nobody receives any more. What was refused is still, or again, in the caller's
+/// object.
+///
+/// With GCC 12 don't build a temporary with braces inside `co_await out.emit(...)` when it owns something: name it, or
+/// use `emit_emplace`.
+template <class T>
+class Emitter {
+ public:
+  using value_type = T;
+
+  Emitter(detail::StreamCore& core, ChannelSender<SenderEvent<T>> tx) : core_(core), tx_(std::move(tx)) {}
+  Emitter(const Emitter&) = delete;
+  Emitter& operator=(const Emitter&) = delete;
+
+  [[nodiscard]] auto emit(T&& value) {
+    return Operation(core_, tx_, SenderEvent<T>(std::in_place, std::move(value)), std::addressof(value));
+  }
+  [[nodiscard]] auto emit(const T& value)
+    requires std::copy_constructible<T>
+  {
+    return Operation(core_, tx_, SenderEvent<T>(std::in_place, value), nullptr);
+  }
+  /// An event that says more than its value. It is moved from.
+  [[nodiscard]] auto emit(SenderEvent<T>&& event) { return Operation(core_, tx_, std::move(event), nullptr); }
+
+  /// Builds the value from `args`.
+  template <class... Args>
+    requires std::constructible_from<T, Args...>
+  [[nodiscard]] auto emit_emplace(Args&&... args) {
+    return Operation(core_, tx_, SenderEvent<T>(std::in_place, static_cast<Args&&>(args)...), nullptr);
+  }
+
+  /// Emits the elements of a range in order, a run of them in one critical section. It moves them out of a container
+  /// that is given as an rvalue, and copies otherwise. The range must outlive the wait. Gives their number. When it
+  /// throws, some may have gone. Allocates a frame and one run.
+  template <std::ranges::input_range Range>
+    requires std::constructible_from<T, std::ranges::range_reference_t<Range>>
+  [[nodiscard]] Task<std::size_t> emit_all(Range&& range) {
+    return emit_range < !std::is_lvalue_reference_v<Range> &&
+           !std::ranges::view < std::remove_cvref_t < Range >>> (range);
+  }
+
+  /// Emits if that needs no waiting: false, with the value still the caller's, when there is no room or the stream is
+  /// being stopped (`stopping()`). For plain functions and callbacks.
+  [[nodiscard]] bool try_emit(T&& value) {
+    if (stopping()) return false;
+    SenderEvent<T> event(std::in_place, std::move(value));
+    if (try_emit_event(event)) return true;
+    if constexpr (std::is_move_assignable_v<T>) {
+      value = std::move(event).data();
+    } else {
+      std::destroy_at(std::addressof(value));
+      std::construct_at(std::addressof(value), std::move(event).data());
+    }
+    return false;
+  }
+  [[nodiscard]] bool try_emit(const T& value)
+    requires std::copy_constructible<T>
+  {
+    if (stopping()) return false;
+    SenderEvent<T> event(std::in_place, value);
+    return try_emit_event(event);
+  }
+
+  /// True once the stream is being stopped: nothing is emitted any more.
+  [[nodiscard]] bool stopping() const noexcept { return core_.level() != 0; }
+  /// Cancelled when the stream is stopped, at whatever level: for other roots and threads that work for the sender.
+  [[nodiscard]] const CancellationToken& token() const noexcept { return core_.token(); }
+
+ private:
+  using Operation = detail::EmitOperation<T>;
+  static constexpr std::size_t run_length = 64;
+
+  bool try_emit_event(SenderEvent<T>& event) {
+    event.stamp(core_.next_event_id(), core_.clock().coarse_now());
+    if (tx_.try_send(std::move(event))) return true;
+    core_.return_event_id(event.id());
+    return false;
+  }
+
+  template <bool Move, class Range>
+  Task<std::size_t> emit_range(Range& range) {
+    std::vector<SenderEvent<T>> run;
+    run.reserve(run_length);
+    std::size_t count = 0;
+    auto next = std::ranges::begin(range);
+    const auto last = std::ranges::end(range);
+    while (next != last) {
+      const EventTime now = core_.clock().coarse_now();
+      for (; next != last && run.size() < run_length; ++next) {
+        if constexpr (Move) {
+          run.emplace_back(std::in_place, std::ranges::iter_move(next));
+        } else {
+          run.emplace_back(std::in_place, *next);
+        }
+        run.back().stamp(core_.next_event_id(), now);
+      }
+      if (stopping()) throw Error(Errc::cancelled);
+      count += co_await tx_.send_all(std::move(run));
+      run.clear();
+    }
+    co_return count;
+  }
+
+  detail::StreamCore& core_;
+  ChannelSender<SenderEvent<T>> tx_;
+};
+
+}  // namespace weir

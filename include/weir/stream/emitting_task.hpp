@@ -1,0 +1,124 @@
+/// The handle of a running stream.
+#pragma once
+
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
+
+#include <weir/asio.hpp>
+#include <weir/core/spawn.hpp>
+#include <weir/stream/cancellation_level.hpp>
+#include <weir/stream/detail/stream_state.hpp>
+#include <weir/stream/final_event.hpp>
+#include <weir/stream/stats.hpp>
+
+namespace weir {
+
+/// A stream of `T`s whose receivers return `C`s that are gathered in a `Collection`: made by `emits<T>(...).start()`.
+/// It hides the types of functions, strategy and executor, so that a class can have it as a member. Movable. Every
+/// member function may be called from any thread, and throws `Error(Errc::empty_handle)` when the handle was moved
+/// from.
+///
+/// Destroying it cancels the stream forcefully and does not wait: what still runs owns what it needs, but not what the
+/// user's functions refer to. Who must know that nothing runs any more awaits `join()` first.
+///
+/// The final event comes exactly once, when the sender and every receiver have returned and their captures are
+/// destroyed, whatever happens: also when the execution context of the stream ends first (then it is `cancelled`), for
+/// those who wait in another one.
+template <class T, class C = void, class Collection = typename detail::default_collection<C>::type>
+class [[nodiscard("destroying the handle cancels the stream")]] EmittingTask {
+  using State = detail::StreamState<T, C, Collection>;
+
+ public:
+  using value_type = T;
+  using item_type = C;
+  using collection_type = Collection;
+  using final_event_type = FinalEvent<T, C, Collection>;
+
+  /// An empty handle.
+  EmittingTask() noexcept = default;
+  explicit EmittingTask(std::shared_ptr<State> state) noexcept : state_(std::move(state)) {}
+  EmittingTask(EmittingTask&&) noexcept = default;
+  EmittingTask& operator=(EmittingTask&& other) noexcept {
+    EmittingTask old(std::move(other));
+    std::swap(state_, old.state_);
+    return *this;
+  }
+  ~EmittingTask() {
+    if (state_) state_->cancel(CancellationLevel::forceful, detail::StreamCore::Cause::cancelled);
+  }
+
+  /// False for a default-constructed or moved-from handle.
+  [[nodiscard]] explicit operator bool() const noexcept { return state_ != nullptr; }
+
+  /// Waits for the end: `co_await stream.final_event()`, or `sync_wait(stream.final_event())`, which throws
+  /// `Error(Errc::would_deadlock)` on a thread of the stream's own executor. As often as one likes, from any number of
+  /// coroutines on any executors. Resumes on the home of the one that awaits. Being cancelled ends the waiting, not the
+  /// stream. Allocates nothing. What is awaited may outlive the handle.
+  [[nodiscard]] AwaitableOf<final_event_type> auto final_event() const {
+    return detail::FinalEventOperation<State>(share());
+  }
+
+  /// The same by completion token: `void(std::exception_ptr, FinalEvent)`, where the exception says that the waiting
+  /// was cancelled by the token's slot. A plain handler may also be `void(FinalEvent)`. It is called on its associated
+  /// executor, by default one of its own execution context, never inside this call. Allocates the root that waits.
+  template <class Token>
+  auto await_final_event(Token&& token) const {
+    if constexpr (std::invocable<std::decay_t<Token>&, final_event_type>) {
+      return await_final_event([handler = std::decay_t<Token>(static_cast<Token&&>(token))](
+                                   const std::exception_ptr& error, final_event_type event) mutable {
+        if (!error) handler(std::move(event));
+      });
+    } else {
+      return asio::async_initiate<Token, void(std::exception_ptr, final_event_type)>(InitiateWait(), token, share());
+    }
+  }
+
+  /// Stops the stream: see `CancellationLevel`. Returns at once; the final event comes when all have returned. True if
+  /// it changed anything: not when the stream is complete or is being stopped as hard already, and not for a graceful
+  /// cancel when the sender has ended by itself, as such a stream completes. Allocates nothing; destroys what it
+  /// discards.
+  bool cancel(CancellationLevel level = CancellationLevel::graceful) const {
+    return state().cancel(level, detail::StreamCore::Cause::cancelled);
+  }
+
+  [[nodiscard]] bool is_complete() const { return state().done(); }
+  [[nodiscard]] StreamStatus status() const { return state().status(); }
+  [[nodiscard]] StreamStats stats() const { return state().stats(); }
+  [[nodiscard]] StreamProgress progress() const {
+    const StreamStats stats = state().stats();
+    const EventTime now = state().done() ? stats.completed : state().clock().now();
+    return {stats.emitted, stats.settled(), stats.buffered + stats.in_progress, now - stats.started};
+  }
+
+  /// Waits for the end without its event.
+  [[nodiscard]] AwaitableOf<void> auto join() const { return detail::JoinOperation<State>(share()); }
+
+  [[nodiscard]] const std::string& name() const { return state().name(); }
+  /// Different for each stream of the process.
+  [[nodiscard]] std::uint64_t id() const { return state().id(); }
+
+ private:
+  struct InitiateWait {
+    template <class Handler>
+    void operator()(Handler&& handler, std::shared_ptr<State> state) const {
+      const auto executor = asio::get_associated_executor(handler, state->any_executor());
+      spawn(executor, detail::FinalEventOperation<State>(std::move(state)), static_cast<Handler&&>(handler));
+    }
+  };
+
+  [[nodiscard]] State& state() const {
+    if (!state_) throw Error(Errc::empty_handle, "this EmittingTask was moved from, or never started");
+    return *state_;
+  }
+  [[nodiscard]] std::shared_ptr<State> share() const {
+    static_cast<void>(state());
+    return state_;
+  }
+
+  std::shared_ptr<State> state_;
+};
+
+}  // namespace weir

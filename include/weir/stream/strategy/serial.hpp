@@ -1,0 +1,28 @@
+/// One event after another.
+#pragma once
+
+#include <cstddef>
+
+#include <weir/core/task.hpp>
+#include <weir/stream/strategy/strategy.hpp>
+
+namespace weir {
+
+/// The strategy that calls the receiver for one event at a time, in the order in which they were emitted. The default.
+class Serial {
+ public:
+  [[nodiscard]] std::size_t concurrency() const noexcept { return 1; }
+
+  template <class D>
+  Task<> operator()(D& drain) const {
+    while (co_await drain.fetch()) {
+      while (auto* const event = drain.next()) co_await drain.process(*event);
+    }
+  }
+};
+
+[[nodiscard]] inline Serial serial() noexcept { return {}; }
+
+static_assert(Strategy<Serial>);
+
+}  // namespace weir
