@@ -4,6 +4,8 @@
 #include <string>
 #include <system_error>
 
+#include <weir/asio.hpp>
+
 namespace weir {
 
 /// What can go wrong in the library itself. What the user's code throws is passed on untouched instead.
@@ -100,10 +102,10 @@ class Error : public std::system_error {
   Error(Errc e, const std::string& what) : std::system_error(make_error_code(e), what) {}
 };
 
-/// True for every way in which an operation can say that it was cancelled: the library's own and Asio's
-/// `operation_aborted` both compare equal to `std::errc::operation_canceled`.
+/// True for every way in which an operation can say that it was cancelled: the library's own, the standard's condition,
+/// and Asio's `operation_aborted`, whose category does not know of the standard's conditions in each release.
 [[nodiscard]] inline bool is_cancellation(const std::error_code& code) noexcept {
-  return code == std::errc::operation_canceled;
+  return code == std::errc::operation_canceled || code == asio::error::operation_aborted;
 }
 
 }  // namespace weir

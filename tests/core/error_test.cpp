@@ -1,0 +1,58 @@
+#include <weir/core/error.hpp>
+
+#include "support/catch.hpp"
+
+#include <set>
+#include <string>
+
+#include <weir/asio.hpp>
+
+namespace {
+
+constexpr weir::Errc all[] = {weir::Errc::cancelled,     weir::Errc::timed_out,        weir::Errc::channel_closed,
+                              weir::Errc::channel_full,  weir::Errc::invalid_argument, weir::Errc::empty_handle,
+                              weir::Errc::task_consumed, weir::Errc::would_deadlock,   weir::Errc::stalled};
+
+}  // namespace
+
+TEST_CASE("error: each value has a message of its own") {
+  std::set<std::string> messages;
+  for (const weir::Errc e : all) {
+    const std::error_code code = e;
+    CHECK(code.category() == weir::error_category());
+    CHECK(code.message() != "unknown error");
+    CHECK(messages.insert(code.message()).second);
+  }
+  CHECK(weir::error_category().message(12345) == "unknown error");
+  CHECK(std::string(weir::error_category().name()) == "weir");
+}
+
+TEST_CASE("error: each value equals the standard's condition") {
+  using weir::make_error_code;
+  CHECK(make_error_code(weir::Errc::cancelled) == std::errc::operation_canceled);
+  CHECK(make_error_code(weir::Errc::timed_out) == std::errc::timed_out);
+  CHECK(make_error_code(weir::Errc::channel_closed) == std::errc::broken_pipe);
+  CHECK(make_error_code(weir::Errc::channel_full) == std::errc::no_buffer_space);
+  CHECK(make_error_code(weir::Errc::invalid_argument) == std::errc::invalid_argument);
+  CHECK(make_error_code(weir::Errc::empty_handle) == std::errc::bad_file_descriptor);
+  CHECK(make_error_code(weir::Errc::task_consumed) == std::errc::invalid_argument);
+  CHECK(make_error_code(weir::Errc::would_deadlock) == std::errc::resource_deadlock_would_occur);
+  CHECK(make_error_code(weir::Errc::stalled) == std::errc::resource_deadlock_would_occur);
+  CHECK(make_error_code(weir::Errc::cancelled) != std::errc::timed_out);
+  CHECK(weir::error_category().default_error_condition(12345).category() == weir::error_category());
+}
+
+TEST_CASE("error: is_cancellation knows the library's and Asio's, and no other") {
+  CHECK(weir::is_cancellation(weir::Errc::cancelled));
+  CHECK(weir::is_cancellation(asio::error::make_error_code(asio::error::operation_aborted)));
+  CHECK_FALSE(weir::is_cancellation(weir::Errc::timed_out));
+  CHECK_FALSE(weir::is_cancellation({}));
+}
+
+TEST_CASE("error: what() says the given text and the category's") {
+  const weir::Error plain(weir::Errc::channel_full);
+  CHECK(std::string(plain.what()) == "the channel is full");
+  const weir::Error told(weir::Errc::invalid_argument, "capacity must be at least 1");
+  CHECK(std::string(told.what()).find("capacity must be at least 1") == 0);
+  CHECK(told.code() == weir::Errc::invalid_argument);
+}
