@@ -4,6 +4,7 @@
 #if WEIR_BENCH_HAS_TBB
 #  include "references/tbb_stream.hpp"
 #endif
+#include "subjects/weir_stream.hpp"
 #include "work.hpp"
 #include "workloads.hpp"
 
@@ -52,6 +53,8 @@ Group w6_group(std::int64_t work_ns) {
   subjects.push_back(stream_subject("asio_channel", {}, &run_asio_stream<AsioUse::plain, T, Into>, iterations));
   subjects.push_back(
       stream_subject("asio_channel_try_first", {}, &run_asio_stream<AsioUse::try_first, T, Into>, iterations));
+  subjects.push_back(stream_subject("weir", "serial", &run_weir_stream<T, Into, SerialReceivers>, iterations));
+  subjects.push_back(stream_subject("weir", "parallel", &run_weir_stream<T, Into, ParallelReceivers>, iterations));
   return group;
 }
 

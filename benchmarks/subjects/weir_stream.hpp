@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <weir/asio.hpp>
+#include <weir/core/sync_wait.hpp>
+#include <weir/core/task.hpp>
+#include <weir/stream/collect.hpp>
+#include <weir/stream/emits.hpp>
+#include <weir/stream/strategy/parallel.hpp>
+#include <weir/stream/strategy/serial.hpp>
+
+#include "collections.hpp"
+#include "harness.hpp"
+#include "payload.hpp"
+#include "pool_subject.hpp"
+#include "work.hpp"
+
+namespace weir_bench {
+
+template <class Into>
+[[nodiscard]] auto weir_collection_policy() {
+  if constexpr (std::is_same_v<Into, IntoMap>) {
+    return weir::collect::keyed(&IntoMap::key_of, weir::collect::count);
+  } else {
+    return weir::collect::list;
+  }
+}
+
+struct SerialReceivers {
+  static auto strategy() { return weir::serial(); }
+};
+
+struct ParallelReceivers {
+  static auto strategy() { return weir::parallel(4); }
+};
+
+/// The clock runs from before the stream is built until its final event is here: what a user waits for.
+template <class T, class Into, class Receivers>
+[[nodiscard]] Sample run_weir_stream(std::uint64_t events, std::uint64_t iterations) {
+  asio::thread_pool pool(pool_threads);
+  const Measurement measurement;
+  auto stream = weir::emits<T>(pool)
+                    .capacity(default_capacity)
+                    .sender([events](weir::Emitter<T>& out) -> weir::Task<> {
+                      for (U64 i = 0; i < events; ++i) co_await out.emit_emplace(i);
+                    })
+                    .receiver(Receivers::strategy(),
+                              [iterations](const auto& event) { return work_on(event.data(), iterations); })
+                    .collect(weir_collection_policy<Into>())
+                    .start();
+  const auto result = weir::sync_wait(stream.final_event());
+  const Sample sample = measurement.finish(events);
+  pool.join();
+  if (!result) throw std::runtime_error("the stream ended as " + std::string(weir::to_string(result.outcome())));
+  Into::expect_all(result.collected(), events, expected_digest<T>(events));
+  return sample;
+}
+
+}  // namespace weir_bench
