@@ -138,7 +138,7 @@ TEST_CASE("timer: a sleep that is cancelled at any step ends at once, or was com
     if (!sim.acted()) ensure(outcome == Outcome::completed, "nothing ends it but a cancellation");
     (outcome == Outcome::completed ? completed : cancelled)++;
   });
-  CHECK(explored.runs >= 1);
+  CHECK(explored.runs > 1);
   CHECK(completed > 0);
   CHECK(cancelled > 0);
 }
@@ -160,7 +160,7 @@ TEST_CASE("timer: a context destroyed at any step destroys the sleepers where th
     sim.run();
     ensure(frames == 0, "each frame was destroyed");
   });
-  CHECK(explored.runs >= 1);
+  CHECK(explored.runs > 1);
 }
 
 TEST_CASE("timer: moving the expiry, earlier and later, moves those that wait") {

@@ -256,7 +256,9 @@ class [[nodiscard("the callback is taken back when the registration is destroyed
     std::swap(block_, old.block_);
     return *this;
   }
-  ~CancellationCallback() { reset(); }
+  ~CancellationCallback() {
+    if (block_) block_->drop();
+  }
 
   /// What the destructor does.
   void reset() noexcept {
