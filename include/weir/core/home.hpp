@@ -195,7 +195,10 @@ class WakeList {
   WakeList() = default;
   WakeList(const WakeList&) = delete;
   WakeList& operator=(const WakeList&) = delete;
-  ~WakeList() { flush(); }
+  ~WakeList() {
+    if (homes_ || deferred_) [[unlikely]]
+      flush();
+  }
 
   void add(Home& home, Resumable& r) noexcept {
     if (!home.enqueue(r)) return;
