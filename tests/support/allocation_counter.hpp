@@ -5,6 +5,7 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
+#include <new>
 
 namespace weir_test {
 
@@ -19,28 +20,40 @@ class AllocationCounter {
   std::uint64_t start_ = allocations.load(std::memory_order_relaxed);
 };
 
+/// Whether anything is counted in this build. A test that expects allocations asks first; one that expects none need
+/// not.
+[[nodiscard]] inline bool counts() {
+  const AllocationCounter counter;
+  ::operator delete(::operator new(1));
+  return counter.count() != 0;
+}
+
 }  // namespace weir_test
 
 #ifdef WEIR_DEFINE_ALLOCATION_COUNTER
 #  include <cstdlib>
-#  include <new>
 
 std::atomic<std::uint64_t> weir_test::allocations{0};
 
-// The array, nothrow and sized forms of the standard library call these.
-void* operator new(std::size_t size) {
+// Weak, because Clang brings its thread sanitizer's own as strong ones: then nothing is counted, see `counts()`.
+// The array and sized forms of the standard library call these; a sanitizer's nothrow forms do not.
+[[gnu::weak]] void* operator new(std::size_t size) {
   weir_test::allocations.fetch_add(1, std::memory_order_relaxed);
   if (void* const memory = std::malloc(size != 0 ? size : 1)) return memory;
   throw std::bad_alloc();
 }
-void* operator new(std::size_t size, std::align_val_t align) {
+[[gnu::weak]] void* operator new(std::size_t size, std::align_val_t align) {
   weir_test::allocations.fetch_add(1, std::memory_order_relaxed);
   const auto alignment = static_cast<std::size_t>(align);
   if (void* const memory = std::aligned_alloc(alignment, (size + alignment - 1) / alignment * alignment)) return memory;
   throw std::bad_alloc();
 }
-void operator delete(void* memory) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
-void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+[[gnu::weak]] void* operator new(std::size_t size, const std::nothrow_t&) noexcept {
+  weir_test::allocations.fetch_add(1, std::memory_order_relaxed);
+  return std::malloc(size != 0 ? size : 1);
+}
+[[gnu::weak]] void operator delete(void* memory) noexcept { std::free(memory); }
+[[gnu::weak]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::weak]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
+[[gnu::weak]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 #endif

@@ -65,8 +65,8 @@ class Result<void> {
   std::exception_ptr error_;
 };
 
-/// An awaiter by reference. GCC 12 copies what `await_transform` returns as a reference (GCC bug 99576 and its kin), and
-/// an awaiter is not copyable.
+/// An awaiter by reference. GCC 12 copies what `await_transform` returns as a reference (GCC bug 99576 and its kin),
+/// and an awaiter is not copyable.
 template <class A>
 class AwaiterRef {
  public:
@@ -82,6 +82,22 @@ class AwaiterRef {
   A* awaiter_;
 };
 
+/// An awaiter that was made for this one await, built in place because it need not be movable.
+template <class Make>
+class AttachedAwaiter {
+ public:
+  AttachedAwaiter(Promise& promise, const Make& make) : awaiter_(make()) { awaiter_.attach(promise); }
+  [[nodiscard]] bool await_ready() { return static_cast<bool>(awaiter_.await_ready()); }
+  template <class P>
+  auto await_suspend(std::coroutine_handle<P> handle) {
+    return awaiter_.await_suspend(handle);
+  }
+  decltype(auto) await_resume() { return awaiter_.await_resume(); }
+
+ private:
+  std::invoke_result_t<const Make&> awaiter_;
+};
+
 /// Which awaitables a `Task` takes. The messages are what a user reads who awaits something else.
 class AwaitTransform : public Promise {
  public:
@@ -95,20 +111,17 @@ class AwaitTransform : public Promise {
   template <class T>
     requires HasCoAwait<T>
   auto await_transform(T&& awaitable) {
-    auto awaiter = static_cast<T&&>(awaitable).operator co_await();
-    awaiter.attach(*this);
-    return awaiter;
+    return AttachedAwaiter(*this, [&awaitable] { return static_cast<T&&>(awaitable).operator co_await(); });
   }
 
   template <class T>
     requires(!Awaiter<std::remove_reference_t<T>> && !HasCoAwait<T> && Adapted<T>)
   auto await_transform(T&& foreign) {
-    auto adapted = AwaitAdapter<std::remove_cvref_t<T>>::adapt(static_cast<T&&>(foreign));
-    if constexpr (HasCoAwait<decltype(adapted)>) {
-      return await_transform(std::move(adapted));
+    const auto adapt = [&foreign] { return AwaitAdapter<std::remove_cvref_t<T>>::adapt(static_cast<T&&>(foreign)); };
+    if constexpr (HasCoAwait<decltype(adapt())>) {
+      return await_transform(adapt());
     } else {
-      adapted.attach(*this);
-      return adapted;
+      return AttachedAwaiter(*this, adapt);
     }
   }
 
