@@ -362,7 +362,9 @@ inline void Home::request_cancel() noexcept {
 }
 
 inline void Home::run_cancel(Resumable& self, bool run) noexcept {
-  if (run) static_cast<CancelNode&>(self).home->scope_.cancel();
+  Home& home = *static_cast<CancelNode&>(self).home;
+  // A root that has returned has nothing to cancel, and its token does not lie about how it ended.
+  if (run && !home.finished_) home.scope_.cancel();
 }
 
 inline bool Home::deafen() noexcept {
