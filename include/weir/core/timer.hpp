@@ -45,7 +45,7 @@ class TimeWait : public Cancellable {
   /// Suspended: wakes at `when`, and lets others run first even if that has passed.
   void start(TimeService::TimePoint when) {
     if (when <= service_->now()) {
-      promise_->home().resume_here(promise_->resumable());
+      promise_->home().resume_later(promise_->resumable());
       return;
     }
     deadline_.when = when;
@@ -123,7 +123,8 @@ class YieldAwaiter {
     promise_ = &promise;
   }
   [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<>) noexcept { promise_->home().resume_here(promise_->resumable()); }
+  // `resume_here` would go ahead of what was posted to the home before.
+  void await_suspend(std::coroutine_handle<>) noexcept { promise_->home().resume_later(promise_->resumable()); }
   void await_resume() const noexcept {}
 
  private:
