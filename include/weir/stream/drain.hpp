@@ -30,6 +30,8 @@ namespace detail {
 template <class Element, std::size_t N>
 class RunBuffer {
  public:
+  static constexpr std::size_t room = N;
+
   RunBuffer() = default;
   RunBuffer(const RunBuffer&) = delete;
   RunBuffer& operator=(const RunBuffer&) = delete;
@@ -155,7 +157,11 @@ class Drain {
   [[nodiscard]] bool stopping() const noexcept { return pipeline_->discarding(); }
 
   /// Waits for events, and takes a few; false when there are no more. Call it when `next` gave null.
-  [[nodiscard]] auto fetch() { return Fetch(*this); }
+  [[nodiscard]] auto fetch() { return Fetch(*this, Buffer::room); }
+  /// The same with a bound, from 1.
+  [[nodiscard]] auto fetch(std::size_t max) { return Fetch(*this, max); }
+  /// How many of those that were fetched `next` has not given.
+  [[nodiscard]] std::size_t fetched() const noexcept { return run_.size(); }
 
   /// The next event of those that were fetched, which lives until the next call; null when there is none left.
   [[nodiscard]] event_type* next() {
@@ -227,6 +233,16 @@ class Drain {
     }
   }
 
+  /// For strategies that keep an event for later: they move it out of its place, and then `begin` it when its turn has
+  /// come, or `discard` it if the stream is stopping.
+  void begin(event_type& event) noexcept { event.set_started(pipeline_->clock().now()); }
+  void discard(event_type&) noexcept { count(counters_.discarded); }
+  /// Settles an event that could not be processed, such as when the user's function that sorts events throws.
+  void reject(const event_type& event, std::exception_ptr error) noexcept { fail(event.id(), std::move(error)); }
+
+  /// How many events the strategy may keep for later: what its `kept(capacity)` said.
+  [[nodiscard]] std::size_t kept() const noexcept { return pipeline_->kept(); }
+
   /// Starts another worker on the stream's executor: a root of its own, which runs `body(drain)` with a drain of its
   /// own. `body` is a function that returns a `Task<>`.
   template <class Body>
@@ -243,9 +259,10 @@ class Drain {
 
   class Fetch {
    public:
-    explicit Fetch(Drain& drain)
+    Fetch(Drain& drain, std::size_t max)
         : drain_(drain),
-          receive_(drain.pipeline_->receiver_end().receive_some(Inserter(drain.run_), drain.plan_run())) {}
+          receive_(
+              drain.pipeline_->receiver_end().receive_some(Inserter(drain.run_), std::min(max, drain.plan_run()))) {}
     Fetch(const Fetch&) = delete;
     Fetch& operator=(const Fetch&) = delete;
 

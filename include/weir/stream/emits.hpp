@@ -189,7 +189,7 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
                   "weir::emits<T>(...).start(): the receiver can't be called with (event), nor with (event, "
                   "Collector<C, Collection>&)");
     using Running = detail::Pipeline<T, C, Collection, ReceiverFunction, Executor>;
-    const typename Running::Room room(settings_.capacity, strategy_.concurrency());
+    const typename Running::Room room(settings_.capacity, strategy_);
     auto [tx, rx] = make_channel<SenderEvent<T>>(executor_, {.capacity = room.channel});
     Collector<C, Collection> collector = [&] {
       if constexpr (detail::said<Policy>) {
@@ -200,7 +200,7 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
     }();
     auto running =
         std::make_shared<Running>(std::move(settings_.name), executor_, std::move(collector), std::move(receiver_),
-                                  settings_.error_policy, std::move(tx), std::move(rx), room.run);
+                                  settings_.error_policy, std::move(tx), std::move(rx), room);
     Running::start(running, std::move(sender_), std::move(strategy_), settings_.timeout);
     return EmittingTask<T, C, Collection>(std::move(running));
   }

@@ -51,28 +51,34 @@ class Pipeline final : public StreamState<T, C, Collection> {
 
   /// Events between the two ends: those in the channel, and those that workers took ahead of the one that they are at.
   struct Room {
-    Room(std::size_t capacity, std::size_t workers) noexcept {
-      const std::size_t ahead = plain_receiver || workers == 1 ? capacity / 2 / std::max<std::size_t>(workers, 1) : 0;
+    template <class Strategy>
+    Room(std::size_t capacity, const Strategy& strategy) noexcept {
+      const std::size_t workers = std::max<std::size_t>(strategy.concurrency(), 1);
+      if constexpr (requires { strategy.kept(capacity); }) kept = strategy.kept(capacity);
+      const std::size_t ahead = plain_receiver || workers == 1 ? (capacity - kept) / 2 / workers : 0;
       run = std::min(ahead + 1, longest_run<Element>);
-      channel = capacity - workers * (run - 1);
+      channel = capacity - kept - workers * (run - 1);
     }
+    std::size_t kept = 0;
     std::size_t run;
     std::size_t channel;
   };
 
   Pipeline(std::string name, const Executor& executor, Collector<C, Collection> collector, Receiver receiver,
-           ErrorPolicy error_policy, ChannelSender<Element> tx, ChannelReceiver<Element> rx, std::size_t run_limit)
+           ErrorPolicy error_policy, ChannelSender<Element> tx, ChannelReceiver<Element> rx, const Room& room)
       : State(std::move(name), context_of(executor), std::move(collector)),
         executor_(executor),
         receiver_(std::move(receiver)),
         error_policy_(error_policy),
-        run_limit_(run_limit),
+        run_limit_(room.run),
+        kept_(room.kept),
         tx_(std::move(tx)),
         rx_(std::move(rx)) {}
 
   [[nodiscard]] Receiver& receiver() noexcept { return *receiver_; }
   [[nodiscard]] ErrorPolicy error_policy() const noexcept { return error_policy_; }
   [[nodiscard]] std::size_t run_limit() const noexcept { return run_limit_; }
+  [[nodiscard]] std::size_t kept() const noexcept { return kept_; }
   [[nodiscard]] const ChannelReceiver<Element>& receiver_end() const noexcept { return rx_; }
   [[nodiscard]] std::size_t next_worker() noexcept { return workers_.fetch_add(1, std::memory_order_relaxed); }
   [[nodiscard]] bool runs_on_this_thread() const noexcept override { return weir::runs_on_this_thread(executor_); }
@@ -153,6 +159,7 @@ class Pipeline final : public StreamState<T, C, Collection> {
   std::optional<Receiver> receiver_;
   ErrorPolicy error_policy_;
   std::size_t run_limit_;
+  std::size_t kept_;
   ChannelSender<Element> tx_;
   ChannelReceiver<Element> rx_;
   std::atomic<std::size_t> workers_{0};

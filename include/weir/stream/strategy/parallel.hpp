@@ -2,10 +2,12 @@
 #pragma once
 
 #include <cstddef>
-#include <string>
+#include <utility>
 
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
+#include <weir/stream/strategy/by_key.hpp>
+#include <weir/stream/strategy/ordered.hpp>
 #include <weir/stream/strategy/strategy.hpp>
 
 namespace weir {
@@ -17,6 +19,14 @@ class Parallel {
  public:
   explicit Parallel(std::size_t workers) : workers_(workers) {
     if (workers == 0) throw Error(Errc::invalid_argument, "parallel(0): a stream needs at least 1 worker");
+  }
+
+  /// Results are collected in the order in which their events were emitted: see `Ordered`.
+  [[nodiscard]] Ordered ordered() const { return Ordered(workers_); }
+  /// Events of one key one after another, in order: see `ByKey`.
+  template <class Key>
+  [[nodiscard]] ByKey<Key> by_key(Key key) const {
+    return ByKey<Key>(workers_, std::move(key));
   }
 
   [[nodiscard]] std::size_t concurrency() const noexcept { return workers_; }

@@ -21,6 +21,8 @@ struct DrainArchetype {
   [[nodiscard]] bool stopping() const noexcept { return false; }
   [[nodiscard]] std::size_t worker() const noexcept { return 0; }
   Task<bool> fetch() { co_return false; }
+  Task<bool> fetch(std::size_t) { co_return false; }
+  [[nodiscard]] std::size_t fetched() const noexcept { return 0; }
   Event* next() { return nullptr; }
   Task<> process(Event&) { co_return; }
   Task<Outcome> call(Event&) { co_return Outcome(); }
