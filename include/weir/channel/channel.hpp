@@ -47,8 +47,14 @@ class ChannelHandle {
     requires Sync::copyable
       : ChannelHandle(other.core_) {}
   ChannelHandle(ChannelHandle&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
-  ChannelHandle& operator=(ChannelHandle other) noexcept {
-    std::swap(core_, other.core_);
+  ChannelHandle& operator=(const ChannelHandle& other) noexcept
+    requires Sync::copyable
+  {
+    return *this = ChannelHandle(other);
+  }
+  ChannelHandle& operator=(ChannelHandle&& other) noexcept {
+    ChannelHandle taken(std::move(other));
+    std::swap(core_, taken.core_);
     return *this;
   }
   ~ChannelHandle() { reset(); }
@@ -161,14 +167,11 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
   /// Sends the elements of `range` in order, one critical section a run: copies them, or moves them when `range` is a
   /// container given as an rvalue. Gives their number. Throws `PartialSend`, which tells how many went, when closed or
   /// cancelled on the way. The range is walked under the channel's lock: let its elements be there already.
-  template <std::ranges::forward_range Range>
-    requires std::constructible_from<T, std::ranges::range_reference_t<Range>> &&
-             std::is_reference_v<std::ranges::range_reference_t<Range>>
+  template <detail::SendableRange<T> Range>
   [[nodiscard]] auto send_all(Range&& range) const {
-    constexpr bool move = !std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>> &&
-                          !std::is_const_v<std::remove_reference_t<Range>>;
     using Iterator = std::ranges::iterator_t<Range>;
     using Sentinel = std::ranges::sentinel_t<Range>;
+    constexpr bool move = detail::moves_elements<Range>;
     return detail::SendAllOperation<T, Sync, Iterator, Sentinel, move>(this->core(), std::ranges::begin(range),
                                                                        std::ranges::end(range));
   }

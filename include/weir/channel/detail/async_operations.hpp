@@ -1,26 +1,55 @@
 /// The operations by completion token: each waits in a block of the handler's allocator, and its handler is posted to
-/// the handler's associated executor (the channel's, if it has none).
+/// the handler's associated executor (the channel's, if it has none). Each is tried once without waiting; only one that
+/// has to wait enters its context's registry and takes the cancellation slot.
 #pragma once
 
+#include <cstdint>
+#include <exception>
 #include <memory>
 #include <new>
 #include <optional>
 #include <system_error>
-#include <tuple>
+#include <type_traits>
 #include <utility>
 
 #include <weir/asio.hpp>
+#include <weir/channel/detail/async_registry.hpp>
 #include <weir/channel/detail/core.hpp>
 #include <weir/channel/detail/sync.hpp>
 
 namespace weir::detail {
 
-/// A block that holds a handler until it is posted; `Self` adds the waiter.
-template <class Self, class Handler>
-class HandlerBlock {
+/// A value on its way to a handler: what carries it must not throw when it is moved, so a value that might goes in a
+/// box.
+template <class T>
+using Carried = std::conditional_t<std::is_nothrow_move_constructible_v<T>, std::optional<T>, std::unique_ptr<T>>;
+
+template <class T>
+void carry(Carried<T>& into, T&& value) {
+  if constexpr (std::is_nothrow_move_constructible_v<T>) {
+    into.emplace(std::move(value));
+  } else {
+    into = std::make_unique<T>(std::move(value));
+  }
+}
+template <class T>
+std::optional<T> unpack(std::optional<T>&& carried) noexcept {
+  return std::move(carried);
+}
+template <class T>
+std::optional<T> unpack(std::unique_ptr<T>&& carried) {
+  return carried ? std::optional<T>(std::move(*carried)) : std::nullopt;
+}
+
+/// A block that holds a handler until it is posted; `Self` adds the waiter, and says how it is taken back.
+template <class Self, class T, class Handler>
+class HandlerBlock : private AsyncRegistry::Entry {
  public:
   using Allocator = typename std::allocator_traits<asio::associated_allocator_t<Handler>>::template rebind_alloc<Self>;
   using Traits = std::allocator_traits<Allocator>;
+
+  HandlerBlock(const HandlerBlock&) = delete;
+  HandlerBlock& operator=(const HandlerBlock&) = delete;
 
   template <class... Args>
   static Self* make(Handler&& handler, Args&&... args) {
@@ -43,57 +72,97 @@ class HandlerBlock {
       : executor_(
             asio::prefer(asio::get_associated_executor(handler, fallback), asio::execution::outstanding_work.tracked)),
         handler_(std::move(handler)) {}
+  ~HandlerBlock() = default;
+
+  /// Before it may wait. False: its context is going, and it was destroyed.
+  [[nodiscard]] bool enter() {
+    withdraw = [](Entry& entry) noexcept { return static_cast<Self&>(static_cast<HandlerBlock&>(entry)).take_back(); };
+    destroy = [](Entry& entry) noexcept { static_cast<HandlerBlock&>(entry).forget(); };
+    if (asio::use_service<AsyncRegistry>(context_of(executor_)).enter(*this)) return true;
+    forget();
+    return false;
+  }
 
   /// Frees the block, then posts the handler with the values, so that the memory can serve the post.
-  template <class Value>
-  void complete(std::error_code error, std::optional<Value> value) noexcept {
+  void complete(std::error_code error, Carried<T> value) noexcept {
     Self& self = static_cast<Self&>(*this);
-    auto executor = std::move(executor_);
-    Completion<Value> completion{std::move(handler_), error, std::move(value)};
-    Allocator allocator(asio::get_associated_allocator(completion.handler));
-    self.~Self();
-    Traits::deallocate(allocator, &self, 1);
-    asio::post(executor, std::move(completion));
+    AsyncRegistry* const entered = this->registry;
+    if (entered) entered->leave(*this);
+    {
+      auto executor = std::move(executor_);
+      Completion completion{std::move(handler_), error, std::move(value)};
+      Allocator allocator(asio::get_associated_allocator(completion.handler));
+      self.~Self();
+      Traits::deallocate(allocator, &self, 1);
+      asio::post(executor, std::move(completion));
+    }
+    if (entered) entered->posted();
   }
 
   [[nodiscard]] Handler& handler() noexcept { return handler_; }
 
  private:
-  template <class Value>
   struct Completion {
     using allocator_type = asio::associated_allocator_t<Handler>;
     [[nodiscard]] allocator_type get_allocator() const noexcept { return asio::get_associated_allocator(handler); }
-    void operator()() { std::move(handler)(error, std::move(value)); }
+    void operator()() { std::move(handler)(error, unpack<T>(std::move(value))); }
     Handler handler;
     std::error_code error;
-    std::optional<Value> value;
+    Carried<T> value;
   };
+
+  void forget() noexcept {
+    Self& self = static_cast<Self&>(*this);
+    const Handler uncalled(std::move(handler_));
+    Allocator allocator(asio::get_associated_allocator(uncalled));
+    self.~Self();
+    Traits::deallocate(allocator, &self, 1);
+  }
 
   WorkExecutor executor_;
   Handler handler_;
 };
 
 /// What a token's cancellation slot calls. It may be called after the operation is complete and its block is freed, so
-/// it knows the waiter by a key only, which is its own address.
+/// it knows the waiter by a key only.
 template <class Core, auto CancelBy>
 class CancelByKey {
  public:
-  explicit CancelByKey(CoreRef<Core> core) noexcept : core_(std::move(core)) {}
+  CancelByKey(CoreRef<Core> core, std::uint64_t key) noexcept : core_(std::move(core)), key_(key) {}
   void operator()(asio::cancellation_type type) noexcept {
     if (type == asio::cancellation_type::none) return;
-    if (Waiter* const waiter = ((*core_).*CancelBy)(this)) waiter->deferred.fire(waiter->deferred);
+    if (Waiter* const waiter = ((*core_).*CancelBy)(key_)) waiter->deferred.fire(waiter->deferred);
   }
 
  private:
   CoreRef<Core> core_;
+  std::uint64_t key_;
 };
 
-/// Before the attempt, so that nothing can complete the waiter in between.
+/// Before it is queued, so that nothing can complete the waiter in between.
 template <class Core, auto CancelBy, class Handler>
 void connect_cancellation(Waiter& waiter, Core& core, const Handler& handler) {
   auto slot = asio::get_associated_cancellation_slot(handler);
   if (!slot.is_connected()) return;
-  waiter.key = &slot.template emplace<CancelByKey<Core, CancelBy>>(CoreRef<Core>(core));
+  waiter.key = core.new_key();
+  slot.template emplace<CancelByKey<Core, CancelBy>>(CoreRef<Core>(core), waiter.key);
+}
+
+/// The code of an exception, for handlers, that take nothing else.
+[[nodiscard]] inline std::error_code code_of(const std::exception_ptr& error, std::error_code otherwise) noexcept {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::system_error& e) {
+    return e.code();
+  } catch (const std::bad_alloc&) {
+    return std::make_error_code(std::errc::not_enough_memory);
+  } catch (...) {
+    return otherwise;
+  }
+}
+/// What a handler is told when the constructor of a value threw something without a code.
+[[nodiscard]] inline std::error_code value_failed(const std::exception_ptr& error) noexcept {
+  return code_of(error, std::make_error_code(std::errc::state_not_recoverable));
 }
 
 [[nodiscard]] inline std::error_code async_error(WaitState state) noexcept {
@@ -111,51 +180,59 @@ void connect_cancellation(Waiter& waiter, Core& core, const Handler& handler) {
 }
 
 template <class T, class Sync, class Handler>
-class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<T, Sync, Handler>, Handler> {
+class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<T, Sync, Handler>, T, Handler> {
   using Core = ChannelCore<T, Sync>;
-  using Block = HandlerBlock<AsyncSend, Handler>;
+  using Block = HandlerBlock<AsyncSend, T, Handler>;
 
  public:
-  AsyncSend(Handler&& handler, Core& core, T&& value)
-      : Block(std::move(handler), core.executor()), core_(core), value_(std::move(value)) {
+  AsyncSend(Handler&& handler, Core& core, T&& value) : Block(std::move(handler), core.executor()), core_(core) {
+    carry<T>(value_, std::move(value));
     transfer = [](SendWaiter& self, void* slot) {
-      auto& me = static_cast<AsyncSend&>(self);
-      ::new (slot) T(std::move(*me.value_));
-      me.value_.reset();
+      ::new (slot) T(std::move(*static_cast<AsyncSend&>(self).value_));
       return true;
     };
     this->deferred.fire = &fire;
   }
 
   void start() {
-    connect_cancellation<Core, &Core::cancel_send_by>(*this, *core_, Block::handler());
     const CoreRef<Core> core = core_;
-    const WaitState attempt = core->send(
-        [this](void* slot) {
-          ::new (slot) T(std::move(*value_));
-          value_.reset();
-        },
-        this);
-    if (attempt == WaitState::queued) return;
-    if (attempt == WaitState::done) value_.reset();
-    state = attempt;
-    fire(this->deferred);
+    if (attempt(*core, nullptr)) return fire(this->deferred);
+    if (!Block::enter()) return;
+    connect_cancellation<Core, &Core::cancel_send_by>(*this, *core, Block::handler());
+    if (attempt(*core, this)) fire(this->deferred);
   }
+  [[nodiscard]] bool take_back() noexcept { return core_->cancel_send(*this); }
 
  private:
+  /// True: it is over, as `state` says. False: it waits, or (without a waiter) it would have to.
+  bool attempt(Core& core, SendWaiter* waiter) noexcept {
+    auto outcome = WaitState::failed;
+    try {
+      outcome = core.send([this](void* slot) { transfer(*this, slot); }, waiter);
+    } catch (...) {
+      error = std::current_exception();
+    }
+    if (outcome == WaitState::queued) return false;
+    if (outcome == WaitState::full && !waiter && core.waits_when_full()) return false;
+    state = outcome;
+    return true;
+  }
+
   static void fire(WakeList::Deferred& fired) noexcept {
     auto& me = static_cast<AsyncSend&>(static_cast<SendWaiter&>(waiter_of(fired)));
-    me.complete(async_error(me.state), std::move(me.value_));
+    if (me.state == WaitState::done) me.value_.reset();
+    const auto code = me.state == WaitState::failed ? value_failed(me.error) : async_error(me.state);
+    me.complete(code, std::move(me.value_));
   }
 
   CoreRef<Core> core_;
-  std::optional<T> value_;
+  Carried<T> value_;
 };
 
 template <class T, class Sync, class Handler>
-class AsyncReceive : public ReceiveWaiter<T>, public HandlerBlock<AsyncReceive<T, Sync, Handler>, Handler> {
+class AsyncReceive : public ReceiveWaiter<T>, public HandlerBlock<AsyncReceive<T, Sync, Handler>, T, Handler> {
   using Core = ChannelCore<T, Sync>;
-  using Block = HandlerBlock<AsyncReceive, Handler>;
+  using Block = HandlerBlock<AsyncReceive, T, Handler>;
 
  public:
   AsyncReceive(Handler&& handler, Core& core) : Block(std::move(handler), core.executor()), core_(core) {
@@ -163,37 +240,50 @@ class AsyncReceive : public ReceiveWaiter<T>, public HandlerBlock<AsyncReceive<T
   }
 
   void start() {
-    connect_cancellation<Core, &Core::cancel_receive_by>(*this, *core_, Block::handler());
     const CoreRef<Core> core = core_;
+    if (attempt(*core, nullptr)) return fire(this->deferred);
+    if (!Block::enter()) return;
+    connect_cancellation<Core, &Core::cancel_receive_by>(*this, *core, Block::handler());
+    if (attempt(*core, this)) fire(this->deferred);
+  }
+  [[nodiscard]] bool take_back() noexcept { return core_->cancel_receive(*this); }
+
+ private:
+  /// As for a send.
+  bool attempt(Core& core, ReceiveWaiter<T>* waiter) noexcept {
     const auto take = [this](T& value) {
       ::new (this->slot()) T(std::move(value));
       this->has_value = true;
     };
-    const WaitState attempt = core->receive(take, this, this->reason);
-    if (attempt == WaitState::queued) return;
-    this->state = attempt;
-    fire(this->deferred);
+    auto outcome = WaitState::failed;
+    try {
+      outcome = core.receive(take, waiter, this->reason);
+    } catch (...) {
+      this->reason = std::current_exception();
+    }
+    if (outcome == WaitState::queued || outcome == WaitState::idle) return false;
+    this->state = outcome;
+    return true;
   }
 
- private:
   static void fire(WakeList::Deferred& fired) noexcept {
     auto& me = static_cast<AsyncReceive&>(static_cast<ReceiveWaiter<T>&>(waiter_of(fired)));
-    std::optional<T> value;
-    if (me.has_value) value.emplace(me.take());
+    Carried<T> value;
+    if (me.has_value) {
+      try {
+        me.give([&value](T& v) { carry<T>(value, std::move(v)); });
+      } catch (...) {
+        me.core_->count_undelivered();
+        me.state = WaitState::failed;
+        me.reason = std::current_exception();
+      }
+    }
     me.complete(me.outcome(), std::move(value));
   }
   [[nodiscard]] std::error_code outcome() const noexcept {
-    if (this->state == WaitState::closed) return this->reason ? code_of(this->reason) : std::error_code();
-    return async_error(this->state);
-  }
-  static std::error_code code_of(const std::exception_ptr& reason) noexcept {
-    try {
-      std::rethrow_exception(reason);
-    } catch (const std::system_error& e) {
-      return e.code();
-    } catch (...) {
-      return Errc::channel_closed;
-    }
+    if (this->state == WaitState::failed) return value_failed(this->reason);
+    if (this->state != WaitState::closed) return async_error(this->state);
+    return this->reason ? code_of(this->reason, Errc::channel_closed) : std::error_code();
   }
 
   CoreRef<Core> core_;

@@ -9,8 +9,8 @@
 ///     queue under the lock, and does nothing to one that is out already: completed beats cancelled.
 ///  4. admitted == received + buffered + dropped.
 ///  5. Closed, nobody waits, unless permits are out: their values may still come, so receivers wait for them.
-///  6. Nothing of the user's is destroyed, and nobody is posted, under the lock: both happen after it, by `Trash` and
-///     `WakeList`. Only the move (or the construction) of a value happens under it.
+///  6. No value of the user's is destroyed, and nobody is posted, under the lock: both happen after it, by `Trash` and
+///     `WakeList`. Only the move (or the construction) of a value happens under it, and the end of what it moved from.
 #pragma once
 
 #include <cstdint>
@@ -40,6 +40,7 @@ class ChannelCore {
 
   [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
   [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
+  [[nodiscard]] bool waits_when_full() const noexcept { return overflow_ == Overflow::wait; }
 
   void retain() noexcept { ++refs_; }
   void release() noexcept {
@@ -73,12 +74,12 @@ class ChannelCore {
     if (closed_ || receivers_ == 0) return WaitState::closed;
     const WaitState room = make_room(waiter, trash);
     if (room == WaitState::done) {
-      deliver(
+      deliver_instead(
           [&](void* slot) {
             construct(slot);
             return true;
           },
-          wake);
+          trash, wake);
     }
     return room == WaitState::idle ? WaitState::done : room;
   }
@@ -96,7 +97,7 @@ class ChannelCore {
         const WaitState room = make_room(may_wait ? &waiter : nullptr, trash);
         bool last = false;
         if (room == WaitState::done) {
-          last = deliver([&](void* slot) { return waiter.transfer(waiter, slot); }, wake);
+          last = deliver_instead([&](void* slot) { return waiter.transfer(waiter, slot); }, trash, wake);
         } else if (room == WaitState::idle) {
           last = waiter.transfer(waiter, nullptr);
         } else {
@@ -137,17 +138,18 @@ class ChannelCore {
     if (overflow_ == Overflow::latest && !ring_.empty()) drop_front(trash);
     --reserved_;
     try {
-      deliver(
+      deliver_instead(
           [&](void* slot) {
             construct(slot);
             return true;
           },
-          wake);
+          trash, wake);
     } catch (...) {
       ++reserved_;
       throw;
     }
-    if (overflow_ == Overflow::latest) admit_waiting(wake);
+    // A receiver that waited got it, so the room is free again.
+    admit_waiting(wake);
     wake_if_ended(wake);
     return true;
   }
@@ -189,10 +191,15 @@ class ChannelCore {
     std::size_t taken = 0;
     state = WaitState::done;
     // Senders that wait come in as room appears, so that one call can take more than the capacity holds.
-    while (taken < max && !ring_.empty()) {
-      take_front(take);
-      ++taken;
-      if (ring_.empty()) admit_waiting(wake);
+    try {
+      while (taken < max && !ring_.empty()) {
+        take_front(take);
+        ++taken;
+        if (ring_.empty()) admit_waiting(wake);
+      }
+    } catch (...) {
+      // It stays in front, for the next call to meet; those before it are to be told of.
+      if (taken == 0) throw;
     }
     if (taken != 0) {
       admit_waiting(wake);
@@ -212,9 +219,14 @@ class ChannelCore {
   bool cancel_send(Waiter& waiter) noexcept { return take_back(waiter, senders_waiting_); }
   bool cancel_receive(Waiter& waiter) noexcept { return take_back(waiter, receivers_waiting_); }
   /// The same for one that is known by its key only, because it may have been completed and freed: null if it was.
-  Waiter* cancel_send_by(const void* key) noexcept { return take_back_by(key, senders_waiting_); }
-  Waiter* cancel_receive_by(const void* key) noexcept { return take_back_by(key, receivers_waiting_); }
-  /// A value that was handed to a receiver which was destroyed before it could look at it.
+  Waiter* cancel_send_by(std::uint64_t key) noexcept { return take_back_by(key, senders_waiting_); }
+  Waiter* cancel_receive_by(std::uint64_t key) noexcept { return take_back_by(key, receivers_waiting_); }
+  [[nodiscard]] std::uint64_t new_key() noexcept {
+    const Lock lock(mutex_);
+    return ++last_key_;
+  }
+  /// A value that was handed to a receiver which did not get it: it was destroyed before it could look, or the value's
+  /// move threw.
   void count_undelivered() noexcept {
     const Lock lock(mutex_);
     --received_;
@@ -268,7 +280,7 @@ class ChannelCore {
     waiter.state = WaitState::cancelled;
     return true;
   }
-  Waiter* take_back_by(const void* key, WaitQueue& queue) noexcept {
+  Waiter* take_back_by(std::uint64_t key, WaitQueue& queue) noexcept {
     const Lock lock(mutex_);
     Waiter* waiter = queue.empty() ? nullptr : &queue.front();
     while (waiter && waiter->key != key) waiter = waiter->next;
@@ -330,6 +342,24 @@ class ChannelCore {
     ++received_;
     receiver.finish(WaitState::done, wake);
     return last;
+  }
+
+  /// The same; when `construct` throws, what was dropped to make room comes back, if its own move does not throw.
+  template <class Construct>
+  bool deliver_instead(Construct&& construct, Trash& trash, WakeList& wake) {
+    try {
+      return deliver(construct, wake);
+    } catch (...) {
+      if (trash) restore_front(*trash);
+      throw;
+    }
+  }
+  void restore_front(T& dropped) noexcept {
+    try {
+      ring_.push_front(std::move(dropped));
+      --dropped_;
+    } catch (...) {
+    }
   }
 
   template <class Take>
@@ -413,6 +443,7 @@ class ChannelCore {
   std::uint64_t admitted_ = 0;
   std::uint64_t received_ = 0;
   std::uint64_t dropped_ = 0;
+  std::uint64_t last_key_ = 0;
   Overflow overflow_;
   bool closed_ = false;
   std::exception_ptr reason_;

@@ -36,18 +36,19 @@ class PartialSend : public Error {
 namespace weir::detail {
 
 /// What all operations share: who waits, in which channel, and the turn given up after a long run of operations done at
-/// once.
+/// once. Each is movable until it is attached.
 template <class Core, class Derived>
 class Operation : public Cancellable {
  public:
   void attach(Promise& promise) {
+    if (promise_) throw Error(Errc::task_consumed, "a channel operation is awaited once");
     if (promise.scope().cancelled()) throw Error(Errc::cancelled);
     promise_ = &promise;
   }
 
   void await_suspend(std::coroutine_handle<>) noexcept {
     // Queued: a peer wakes it, and may have done so. Else it was done at once, and gives up its turn.
-    if (!held_) wake_here();
+    if (!queued_) wake_here();
   }
 
  protected:
@@ -64,30 +65,35 @@ class Operation : public Cancellable {
   /// After the attempt: whether the coroutine goes on at once.
   [[nodiscard]] bool settle(WaitState attempt) noexcept {
     if (attempt == WaitState::queued) {
-      // The handle that was called may be gone before the coroutine is resumed.
-      core_.retain();
-      held_ = true;
+      queued_ = true;
       promise_->scope().link(*this);
-      return false;
+    } else {
+      waiter().state = attempt;
+      if (promise_->home().spend()) return true;
     }
-    waiter().state = attempt;
-    return promise_->home().spend();
+    // The handle that was called may be gone before the coroutine is resumed.
+    core_.retain();
+    held_ = true;
+    return false;
   }
   void wake_here() noexcept { promise_->home().resume_here(promise_->resumable()); }
-  /// On resumption: false when the frame is destroyed before it.
+  /// On resumption, which does not come when the frame is destroyed before.
   void resumed() noexcept {
     unlink();
     resumed_ = true;
   }
+  /// In the destructor: whether it was destroyed while it was suspended.
+  [[nodiscard]] bool destroyed_waiting() const noexcept { return held_ && !resumed_; }
 
   Core& core_;
-  bool held_ = false;
-  bool resumed_ = false;
 
  private:
   Waiter& waiter() noexcept { return static_cast<Derived&>(*this); }
 
   Promise* promise_ = nullptr;
+  bool queued_ = false;
+  bool held_ = false;
+  bool resumed_ = false;
 };
 
 [[nodiscard]] inline Errc failure_of(WaitState state) noexcept {
@@ -128,6 +134,7 @@ class [[nodiscard("co_await it: nothing is sent before")]] SendOperation
   using Base = Operation<Core, SendOperation>;
 
  public:
+  SendOperation(SendOperation&& other) : SendOperation(other.core_, std::move(other.source_)) {}
   SendOperation(Core& core, Source source) : Base(core, kind), source_(std::move(source)) {
     transfer = [](SendWaiter& self, void* slot) {
       static_cast<SendOperation&>(self).source_(slot);
@@ -135,7 +142,7 @@ class [[nodiscard("co_await it: nothing is sent before")]] SendOperation
     };
   }
   ~SendOperation() {
-    if (this->held_ && !this->resumed_) this->core_.cancel_send(*this);
+    if (this->destroyed_waiting()) this->core_.cancel_send(*this);
   }
 
   [[nodiscard]] bool await_ready() {
@@ -159,6 +166,22 @@ class [[nodiscard("co_await it: nothing is sent before")]] SendOperation
   Source source_;
 };
 
+/// Whether the elements are the sender's to move: of a container that is given away, but not of a view.
+template <class Range>
+inline constexpr bool moves_elements =
+    !std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>> &&
+    !std::is_const_v<std::remove_reference_t<Range>>;
+
+template <class Range>
+using element_of = std::conditional_t<moves_elements<Range>, std::ranges::range_rvalue_reference_t<Range>,
+                                      std::ranges::range_reference_t<Range>>;
+
+/// What `send_all` takes: elements that stand somewhere, and that a `T` can be made of.
+template <class Range, class T>
+concept SendableRange =
+    std::ranges::forward_range<Range> && std::is_reference_v<std::ranges::range_reference_t<Range>> &&
+    std::constructible_from<T, element_of<Range>>;
+
 template <class T, class Sync, class Iterator, class Sentinel, bool Move>
 class [[nodiscard("co_await it: nothing is sent before")]] SendAllOperation
     : public Operation<ChannelCore<T, Sync>, SendAllOperation<T, Sync, Iterator, Sentinel, Move>>,
@@ -167,21 +190,19 @@ class [[nodiscard("co_await it: nothing is sent before")]] SendAllOperation
   using Base = Operation<Core, SendAllOperation>;
 
  public:
+  SendAllOperation(SendAllOperation&& other)
+      : SendAllOperation(other.core_, std::move(other.next_), std::move(other.last_)) {}
   SendAllOperation(Core& core, Iterator first, Sentinel last)
       : Base(core, kind), next_(std::move(first)), last_(std::move(last)) {
     transfer = &put_next;
   }
   ~SendAllOperation() {
-    if (this->held_ && !this->resumed_) this->core_.cancel_send(*this);
+    if (this->destroyed_waiting()) this->core_.cancel_send(*this);
   }
 
   [[nodiscard]] bool await_ready() {
-    if (next_ == last_) {
-      state = WaitState::done;
-      return true;
-    }
     this->prepare();
-    return this->settle(this->core_.send_run(*this, true));
+    return this->settle(next_ == last_ ? WaitState::done : this->core_.send_run(*this, true));
   }
   std::size_t await_resume() {
     this->resumed();
@@ -223,10 +244,10 @@ class [[nodiscard("co_await it: nothing is reserved before")]] ReserveOperation
   using Base = Operation<Core, ReserveOperation>;
 
  public:
+  ReserveOperation(ReserveOperation&& other) noexcept : ReserveOperation(other.core_) {}
   explicit ReserveOperation(Core& core) noexcept : Base(core, kind) {}
   ~ReserveOperation() {
-    if (this->resumed_ || state == WaitState::idle) return;
-    if (this->held_ && this->core_.cancel_send(*this)) return;
+    if (!this->destroyed_waiting() || this->core_.cancel_send(*this)) return;
     if (state == WaitState::done) this->core_.release_permit();
   }
 
@@ -256,11 +277,20 @@ class ReceiveBase : public Operation<ChannelCore<T, Sync>, Derived>, public Rece
  protected:
   explicit ReceiveBase(Core& core) noexcept : Base(core, kind) {}
   ~ReceiveBase() {
-    if (this->resumed_ || this->state == WaitState::idle) return;
-    if (this->held_ && this->core_.cancel_receive(*this)) return;
+    if (!this->destroyed_waiting() || this->core_.cancel_receive(*this)) return;
     if (this->has_value) this->core_.count_undelivered();
   }
 
+  /// Gives the value that was handed over to `use(T&)`. When its move throws, the receiver gets that instead of it.
+  template <class Use>
+  void give_counted(Use&& use) {
+    try {
+      this->give(use);
+    } catch (...) {
+      this->core_.count_undelivered();
+      throw;
+    }
+  }
   void throw_if_failed() {
     if (this->state == WaitState::cancelled) throw Error(Errc::cancelled);
     if (this->state == WaitState::closed && this->reason) std::rethrow_exception(std::move(this->reason));
@@ -280,6 +310,7 @@ class [[nodiscard("co_await it: nothing is received before")]] ReceiveOperation
   using Base = ReceiveBase<T, Sync, ReceiveOperation>;
 
  public:
+  ReceiveOperation(ReceiveOperation&& other) noexcept : ReceiveOperation(other.core_) {}
   explicit ReceiveOperation(ChannelCore<T, Sync>& core) noexcept : Base(core) {}
 
   [[nodiscard]] bool await_ready() {
@@ -292,9 +323,13 @@ class [[nodiscard("co_await it: nothing is received before")]] ReceiveOperation
   }
   std::optional<T> await_resume() {
     this->resumed();
-    if (this->has_value) return std::optional<T>(this->take());
-    this->throw_if_failed();
-    return std::nullopt;
+    std::optional<T> value;
+    if (this->has_value) {
+      this->give_counted([&value](T& v) { value.emplace(std::move(v)); });
+    } else {
+      this->throw_if_failed();
+    }
+    return value;
   }
 };
 
@@ -304,6 +339,8 @@ class [[nodiscard("co_await it: nothing is received before")]] ReceiveSomeOperat
   using Base = ReceiveBase<T, Sync, ReceiveSomeOperation>;
 
  public:
+  ReceiveSomeOperation(ReceiveSomeOperation&& other)
+      : ReceiveSomeOperation(other.core_, std::move(other.out_), other.max_) {}
   ReceiveSomeOperation(ChannelCore<T, Sync>& core, Out out, std::size_t max)
       : Base(core), out_(std::move(out)), max_(max) {}
 
@@ -316,20 +353,25 @@ class [[nodiscard("co_await it: nothing is received before")]] ReceiveSomeOperat
   std::size_t await_resume() {
     this->resumed();
     if (this->has_value) {
-      *out_ = this->take();
-      ++out_;
+      this->give_counted(taker());
       taken_ = 1;
-      // More may have come since the value that woke us.
-      if (max_ > 1) {
-        auto attempt = WaitState::idle;
-        taken_ += this->core_.receive_some(taker(), max_ - 1, nullptr, attempt, this->reason);
-      }
+      if (max_ > 1) taken_ += take_more();
     }
     if (taken_ == 0) this->throw_if_failed();
     return taken_;
   }
 
  private:
+  /// What has come since the value that woke us.
+  std::size_t take_more() noexcept {
+    auto attempt = WaitState::idle;
+    try {
+      return this->core_.receive_some(taker(), max_ - 1, nullptr, attempt, this->reason);
+    } catch (...) {
+      // That value stays in the channel, for the next call to meet.
+      return 0;
+    }
+  }
   [[nodiscard]] auto taker() noexcept {
     return [this](T& value) {
       *out_ = std::move(value);

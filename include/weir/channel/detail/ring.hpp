@@ -42,6 +42,15 @@ class Ring {
     return result;
   }
 
+  /// Puts back what was just popped.
+  void push_front(T&& value) {
+    assert(size_ < capacity_ && slots_);
+    const std::size_t at = (first_ == 0 ? capacity_ : first_) - 1;
+    ::new (static_cast<void*>(slots_ + at)) T(std::move(value));
+    first_ = at;
+    ++size_;
+  }
+
   [[nodiscard]] T& front() noexcept {
     assert(size_ != 0);
     return slots_[first_];

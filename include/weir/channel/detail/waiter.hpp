@@ -1,6 +1,7 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <memory>
 #include <new>
@@ -32,8 +33,8 @@ struct Waiter {
     explicit Deferred(Waiter& w) noexcept : waiter(w) {}
     Waiter& waiter;
   } deferred{*this};
-  /// What a completion handler's cancellation knows it by.
-  const void* key = nullptr;
+  /// What a completion handler's cancellation knows it by: never used twice in a channel.
+  std::uint64_t key = 0;
   WaitState state = WaitState::idle;
 
   Waiter() noexcept = default;
@@ -102,7 +103,9 @@ struct ReceiveWaiter : Waiter {
   }
 
   [[nodiscard]] void* slot() noexcept { return static_cast<void*>(std::addressof(received)); }
-  [[nodiscard]] T take() {
+  /// Gives the value to `use(T&)`, and is rid of it, also when that throws.
+  template <class Use>
+  void give(Use&& use) {
     struct Destroy {
       ReceiveWaiter& self;
       ~Destroy() {
@@ -110,7 +113,7 @@ struct ReceiveWaiter : Waiter {
         std::destroy_at(&self.received);
       }
     } const destroy{*this};
-    return std::move(received);
+    use(received);
   }
 
   union {

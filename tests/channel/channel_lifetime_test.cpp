@@ -1,0 +1,593 @@
+#include <weir/channel/channel.hpp>
+
+#include <functional>
+#include <memory>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <weir/core/sync_wait.hpp>
+
+#include "channel/support.hpp"
+#include "support/catch.hpp"
+
+namespace {
+
+using namespace channel_test;
+
+#define EACH_KIND Shared, Local, Spsc
+
+template <class Kind, class T = int>
+struct Fixture {
+  explicit Fixture(weir::ChannelOptions options = {}) {
+    auto [sender, receiver] = Kind::template make<T>(context, options);
+    tx = std::move(sender);
+    rx = std::move(receiver);
+  }
+  asio::io_context context;
+  SenderOf<T, Kind> tx;
+  ReceiverOf<T, Kind> rx;
+};
+
+TEMPLATE_TEST_CASE("channel: after a close, what is buffered is received, then the end", "[channel]", EACH_KIND) {
+  Fixture<TestType> f({.capacity = 4});
+  CHECK(f.tx.try_send(1));
+  CHECK(f.tx.try_send(2));
+  CHECK_FALSE(f.rx.closed());
+  f.tx.close();
+  CHECK(f.rx.closed());
+  CHECK(f.tx.closed());
+  std::vector<int> seen;
+  int ends = 0;
+  Root receiver(f.context, [&]() -> Task<> {
+    for (int i = 0; i < 4; ++i) {
+      if (const auto value = co_await f.rx.receive()) {
+        seen.push_back(*value);
+      } else {
+        ++ends;
+      }
+    }
+  });
+  poll(f.context);
+  CHECK(receiver.fine());
+  CHECK(seen == std::vector<int>{1, 2});
+  CHECK(ends == 2);
+}
+
+TEMPLATE_TEST_CASE("channel: a reason is thrown after draining, by every way to receive", "[channel]", EACH_KIND) {
+  Fixture<TestType> f({.capacity = 4});
+  CHECK(f.tx.try_send(1));
+  f.tx.close(std::make_exception_ptr(std::runtime_error("power cut")));
+  f.tx.close();  // a second close is nothing
+  std::optional<int> value;
+  std::vector<std::string> thrown;
+  std::vector<int> out;
+  Root receiver(f.context, [&]() -> Task<> {
+    value = co_await f.rx.receive();
+    for (int i = 0; i < 2; ++i) {
+      try {
+        co_await f.rx.receive();
+      } catch (const std::runtime_error& error) {
+        thrown.emplace_back(error.what());
+      }
+    }
+    try {
+      co_await f.rx.receive_some(out, 2);
+    } catch (const std::runtime_error& error) {
+      thrown.emplace_back(error.what());
+    }
+  });
+  poll(f.context);
+  CHECK(receiver.fine());
+  CHECK(value == 1);
+  CHECK(thrown == std::vector<std::string>(3, "power cut"));
+  CHECK_FALSE(f.rx.try_receive());
+}
+
+TEMPLATE_TEST_CASE("channel: a reason reaches a receiver that waits", "[channel]", EACH_KIND) {
+  Fixture<TestType> f;
+  std::vector<int> out;
+  const bool some = GENERATE(false, true);
+  Root receiver(f.context, [&]() -> Task<> {
+    if (some) {
+      co_await f.rx.receive_some(out, 2);
+    } else {
+      co_await f.rx.receive();
+    }
+  });
+  poll(f.context);
+  f.rx.close(make_error_code(std::errc::host_unreachable));
+  poll(f.context);
+  CHECK(receiver.code() == std::errc::host_unreachable);
+}
+
+TEMPLATE_TEST_CASE("channel: a close wakes each operation that waits to send, and it keeps its value", "[channel]",
+                   EACH_KIND) {
+  Fixture<TestType, std::string> f({.capacity = 1});
+  CHECK(f.tx.try_send(std::string("first")));
+  const std::string copied(40, 'c');
+  std::string moved(40, 'm');
+  std::vector<std::string> range{std::string(40, 'r')};
+  std::error_code codes[5];
+  Root send(f.context, [&]() -> Task<> { codes[0] = co_await code_of([&] { return f.tx.send(std::move(moved)); }); });
+  Root copy(f.context, [&]() -> Task<> { codes[1] = co_await code_of([&] { return f.tx.send(copied); }); });
+  Root emplace(f.context, [&]() -> Task<> { codes[2] = co_await code_of([&] { return f.tx.send_emplace("x"); }); });
+  Root all(f.context,
+           [&]() -> Task<> { codes[3] = co_await code_of([&] { return f.tx.send_all(std::move(range)); }); });
+  Root reserve(f.context, [&]() -> Task<> { codes[4] = co_await code_of([&] { return f.tx.reserve(); }); });
+  poll(f.context);
+  CHECK(f.tx.stats().waiting_senders == 5);
+  const bool by_receiver = GENERATE(false, true);
+  if (by_receiver) {
+    f.rx.reset();
+  } else {
+    f.rx.close();
+  }
+  poll(f.context);
+  for (const auto& code : codes) CHECK(code == Errc::channel_closed);
+  CHECK(moved == std::string(40, 'm'));
+  CHECK(range[0] == std::string(40, 'r'));
+  CHECK(f.tx.stats().waiting_senders == 0);
+  CHECK(f.tx.stats().admitted == 1);
+  CHECK(f.tx.stats().dropped == (by_receiver ? 1 : 0));
+  CHECK(adds_up(f.tx.stats()));
+}
+
+TEMPLATE_TEST_CASE("channel: each operation that begins after a close fails", "[channel]", EACH_KIND) {
+  Fixture<TestType, std::string> f;
+  const bool by_receiver = GENERATE(false, true);
+  if (by_receiver) {
+    f.rx.reset();
+  } else {
+    f.rx.close();
+  }
+  CHECK(f.tx.closed());
+  std::string moved(40, 'm');
+  const std::string copied(40, 'c');
+  const std::vector<std::string> range{copied};
+  std::vector<std::error_code> codes;
+  Root root(f.context, [&]() -> Task<> {
+    codes.push_back(co_await code_of([&] { return f.tx.send(std::move(moved)); }));
+    codes.push_back(co_await code_of([&] { return f.tx.send(copied); }));
+    codes.push_back(co_await code_of([&] { return f.tx.send_emplace("x"); }));
+    codes.push_back(co_await code_of([&] { return f.tx.send_all(range); }));
+    codes.push_back(co_await code_of([&] { return f.tx.reserve(); }));
+  });
+  poll(f.context);
+  CHECK(root.fine());
+  REQUIRE(codes.size() == 5);
+  for (const auto& code : codes) CHECK(code == Errc::channel_closed);
+  CHECK(moved == std::string(40, 'm'));
+  CHECK(f.tx.try_send(std::move(moved)).closed());
+}
+
+TEMPLATE_TEST_CASE("channel: a send_all that is closed on the way tells how many went", "[channel]", EACH_KIND) {
+  Fixture<TestType> f({.capacity = 3});
+  const std::vector<int> values{1, 2, 3, 4, 5};
+  std::size_t sent = 0;
+  std::error_code code;
+  Root sender(f.context, [&]() -> Task<> {
+    try {
+      co_await f.tx.send_all(values);
+    } catch (const weir::PartialSend& error) {
+      sent = error.sent();
+      code = error.code();
+    }
+  });
+  poll(f.context);
+  CHECK(f.rx.try_receive() == 1);
+  poll(f.context);
+  const bool by_cancel = GENERATE(false, true);
+  if (by_cancel) {
+    sender.cancel();
+  } else {
+    f.tx.close();
+  }
+  poll(f.context);
+  CHECK(sender.fine());
+  CHECK(sent == 4);
+  CHECK(code == (by_cancel ? Errc::cancelled : Errc::channel_closed));
+  CHECK(f.tx.stats().admitted == 4);
+}
+
+TEST_CASE("channel: the last sender's end closes it, and not the one before", "[channel]") {
+  asio::io_context context;
+  auto [tx, rx] = weir::make_channel<int>(context);
+  auto second = tx;
+  CHECK(second == tx);
+  tx.reset();
+  CHECK_FALSE(rx.closed());
+  CHECK(second.try_send(1));
+  second = {};
+  CHECK(rx.closed());
+  CHECK(rx.try_receive() == 1);
+}
+
+TEST_CASE("channel: the last receiver's end refuses sends and drops what is buffered", "[channel]") {
+  Ledger ledger;
+  asio::io_context context;
+  auto [tx, rx] = weir::make_channel<Item>(context);
+  auto second = rx;
+  CHECK(tx.try_send(Item(ledger, 1)));
+  rx.reset();
+  CHECK_FALSE(tx.closed());
+  CHECK(ledger.ends.empty());
+  second.reset();
+  CHECK(tx.closed());
+  CHECK(ledger.each_ended_once(1, 1));
+  Item kept(ledger, 2);
+  CHECK(tx.try_send(std::move(kept)).closed());
+  CHECK(kept.id() == 2);
+  CHECK(tx.stats().dropped == 1);
+  CHECK(adds_up(tx.stats()));
+}
+
+TEMPLATE_TEST_CASE("channel: a handle that was moved from or reset says so", "[channel]", EACH_KIND) {
+  Fixture<TestType> f;
+  const bool by_move = GENERATE(false, true);
+  auto tx = std::move(f.tx);
+  auto rx = std::move(f.rx);
+  if (!by_move) {
+    f.tx = std::move(tx);
+    f.rx = std::move(rx);
+    f.tx.reset();
+    f.rx.reset();
+  }
+  CHECK_FALSE(f.tx);
+  CHECK_FALSE(f.rx);
+  const auto empty = [](auto operation) {
+    try {
+      operation();
+    } catch (const weir::Error& error) {
+      return error.code() == Errc::empty_handle;
+    }
+    return false;
+  };
+  int value = 0;
+  const std::vector<int> range;
+  std::vector<int> out;
+  CHECK(empty([&] { (void)f.tx.send(value); }));
+  CHECK(empty([&] { (void)f.tx.send(1); }));
+  CHECK(empty([&] { (void)f.tx.send_emplace(1); }));
+  CHECK(empty([&] { (void)f.tx.try_send(1); }));
+  CHECK(empty([&] { (void)f.tx.try_send(value); }));
+  CHECK(empty([&] { (void)f.tx.reserve(); }));
+  CHECK(empty([&] { (void)f.tx.send_all(range); }));
+  CHECK(empty([&] { f.tx.async_send(1, [](std::error_code, std::optional<int>) {}); }));
+  CHECK(empty([&] { (void)f.tx.stats(); }));
+  CHECK(empty([&] { (void)f.tx.closed(); }));
+  CHECK(empty([&] { (void)f.tx.capacity(); }));
+  CHECK(empty([&] { (void)f.rx.receive(); }));
+  CHECK(empty([&] { (void)f.rx.receive_some(out, 1); }));
+  CHECK(empty([&] { (void)f.rx.try_receive(); }));
+  CHECK(empty([&] { f.rx.discard(); }));
+  CHECK(empty([&] { f.rx.async_receive([](std::error_code, std::optional<int>) {}); }));
+  CHECK(empty([&] { (void)f.rx.stats(); }));
+  // These end something that has ended already.
+  f.tx.close();
+  f.rx.close(make_error_code(Errc::cancelled));
+  f.tx.reset();
+  f.rx.reset();
+}
+
+TEMPLATE_TEST_CASE("channel: handles can be assigned and moved to themselves", "[channel]", EACH_KIND) {
+  Fixture<TestType> f;
+  Fixture<TestType> g;
+  auto& same = f.tx;
+  f.tx = std::move(same);
+  CHECK(f.tx.try_send(1));
+  CHECK_FALSE(f.rx.closed());
+  f.tx = std::move(g.tx);
+  CHECK(f.rx.closed());
+  CHECK_FALSE(g.rx.closed());
+  CHECK(f.tx.try_send(2));
+  CHECK(g.rx.try_receive() == 2);
+}
+
+TEST_CASE("channel: only the handles of an spsc channel can't be copied", "[channel]") {
+  STATIC_REQUIRE(std::is_copy_constructible_v<weir::ChannelSender<int>>);
+  STATIC_REQUIRE(std::is_copy_assignable_v<weir::ChannelReceiver<int>>);
+  STATIC_REQUIRE(std::is_copy_constructible_v<weir::LocalChannelSender<int>>);
+  STATIC_REQUIRE_FALSE(std::is_copy_constructible_v<weir::SpscChannelSender<int>>);
+  STATIC_REQUIRE_FALSE(std::is_copy_assignable_v<weir::SpscChannelReceiver<int>>);
+  STATIC_REQUIRE(std::is_nothrow_move_constructible_v<weir::SpscChannelSender<int>>);
+  STATIC_REQUIRE(std::is_nothrow_move_assignable_v<weir::SpscChannelReceiver<int>>);
+}
+
+// Cancelling.
+
+TEMPLATE_TEST_CASE("channel: a cancelled send gives the value back", "[channel]", EACH_KIND) {
+  Fixture<TestType, std::string> f({.capacity = 1});
+  CHECK(f.tx.try_send(std::string("first")));
+  std::string moved(40, 'm');
+  std::vector<std::string> range{std::string(40, 'r')};
+  const std::string copied(40, 'c');
+  Root send(f.context, [&]() -> Task<> { co_await f.tx.send(std::move(moved)); });
+  Root copy(f.context, [&]() -> Task<> { co_await f.tx.send(copied); });
+  Root emplace(f.context, [&]() -> Task<> { co_await f.tx.send_emplace("x"); });
+  Root all(f.context, [&]() -> Task<> { co_await f.tx.send_all(std::move(range)); });
+  Root reserve(f.context, [&]() -> Task<> { co_await f.tx.reserve(); });
+  poll(f.context);
+  CHECK(f.tx.stats().waiting_senders == 5);
+  for (Root* const root : {&all, &send, &reserve, &emplace, &copy}) {
+    CHECK_FALSE(root->ended());
+    root->cancel();
+    poll(f.context);
+    CHECK(root->code() == Errc::cancelled);
+  }
+  CHECK(f.tx.stats().waiting_senders == 0);
+  CHECK(moved == std::string(40, 'm'));
+  CHECK(range[0] == std::string(40, 'r'));
+  CHECK(f.rx.try_receive() == "first");
+  CHECK_FALSE(f.rx.try_receive());
+  CHECK(f.rx.stats().admitted == 1);
+}
+
+TEMPLATE_TEST_CASE("channel: a cancelled receive loses no value", "[channel]", EACH_KIND) {
+  Fixture<TestType> f;
+  const bool some = GENERATE(false, true);
+  std::vector<int> out;
+  Root receiver(f.context, [&]() -> Task<> {
+    if (some) {
+      co_await f.rx.receive_some(out, 2);
+    } else {
+      co_await f.rx.receive();
+    }
+  });
+  poll(f.context);
+  receiver.cancel();
+  CHECK(f.tx.stats().waiting_receivers == 1);
+  poll(f.context);
+  CHECK(receiver.code() == Errc::cancelled);
+  CHECK(f.tx.stats().waiting_receivers == 0);
+  CHECK(f.tx.try_send(1));
+  CHECK(f.rx.try_receive() == 1);
+}
+
+TEMPLATE_TEST_CASE("channel: completed beats cancelled", "[channel]", EACH_KIND) {
+  Fixture<TestType> f({.capacity = 1});
+  std::optional<int> got;
+  bool sent = false;
+  Root receiver(f.context, [&]() -> Task<> { got = co_await f.rx.receive(); });
+  poll(f.context);
+  CHECK(f.tx.try_send(1));
+  receiver.cancel();
+  poll(f.context);
+  CHECK(receiver.fine());
+  CHECK(got == 1);
+
+  CHECK(f.tx.try_send(2));
+  Root sender(f.context, [&]() -> Task<> {
+    co_await f.tx.send(3);
+    sent = true;
+  });
+  poll(f.context);
+  CHECK(f.rx.try_receive() == 2);
+  sender.cancel();
+  poll(f.context);
+  CHECK(sender.fine());
+  CHECK(sent);
+  CHECK(f.rx.try_receive() == 3);
+}
+
+TEMPLATE_TEST_CASE("channel: what is cancelled before it begins does not begin", "[channel]", EACH_KIND) {
+  Fixture<TestType> f;
+  CHECK(f.tx.try_send(1));
+  std::vector<std::error_code> codes;
+  const std::vector<int> range{1};
+  std::vector<int> out;
+  Root root;
+  auto [nobody, nothing] = TestType::template make<int>(f.context);
+  root.start(f.context, [&, &never = nothing]() -> Task<> {
+    root.cancel();
+    // The cancel is on its way: wait for it in something that it ends.
+    (void)co_await code_of([&] { return never.receive(); });
+    codes.push_back(co_await code_of([&] { return f.tx.send(2); }));
+    codes.push_back(co_await code_of([&] { return f.tx.send_emplace(2); }));
+    codes.push_back(co_await code_of([&] { return f.tx.send_all(range); }));
+    codes.push_back(co_await code_of([&] { return f.tx.reserve(); }));
+    codes.push_back(co_await code_of([&] { return f.rx.receive(); }));
+    codes.push_back(co_await code_of([&] { return f.rx.receive_some(out, 1); }));
+  });
+  poll(f.context);
+  REQUIRE(root.fine());
+  REQUIRE(codes.size() == 6);
+  for (const auto& code : codes) CHECK(code == Errc::cancelled);
+  CHECK(f.tx.stats().admitted == 1);
+  CHECK(f.tx.stats().reserved == 0);
+  CHECK(f.rx.try_receive() == 1);
+}
+
+// Destroying.
+
+TEMPLATE_TEST_CASE("channel: a context that goes leaves nothing in the channel", "[channel]", EACH_KIND) {
+  Ledger ledger;
+  auto context = std::make_unique<asio::io_context>();
+  {
+    // Handles that outlive the context of those that wait.
+    asio::io_context mine;
+    auto [tx, rx] = TestType::template make<Item>(mine, {.capacity = 1});
+    auto [full, unread] = TestType::template make<Item>(mine, {.capacity = 1});
+    CHECK(full.try_send(Item(ledger, 100)));
+    std::vector<Item> range;
+    range.emplace_back(ledger, 101);
+    std::vector<Item> out;
+    Root receive(*context, [&]() -> Task<> { co_await rx.receive(); });
+    Root some(*context, [&]() -> Task<> { co_await rx.receive_some(out, 2); });
+    Root send(*context, [&]() -> Task<> {
+      Item item(ledger, 102);
+      co_await full.send(std::move(item));
+    });
+    Root emplace(*context, [&]() -> Task<> { co_await full.send_emplace(std::ref(ledger), 103); });
+    Root all(*context, [&]() -> Task<> { co_await full.send_all(std::move(range)); });
+    Root reserve(*context, [&]() -> Task<> { co_await full.reserve(); });
+    poll(*context);
+    CHECK(tx.stats().waiting_receivers == 2);
+    CHECK(full.stats().waiting_senders == 4);
+    context.reset();
+    CHECK(tx.stats().waiting_receivers == 0);
+    CHECK(full.stats().waiting_senders == 0);
+    CHECK(tx.try_send(Item(ledger, 104)));
+    CHECK(rx.try_receive()->id() == 104);
+    CHECK(unread.try_receive()->id() == 100);
+    CHECK(adds_up(full.stats()));
+  }
+  CHECK(ledger.live == 0);
+  CHECK(ledger.each_ended_once(100, 3));
+}
+
+TEMPLATE_TEST_CASE("channel: what was handed to one that is destroyed before it looked is counted as dropped",
+                   "[channel]", EACH_KIND) {
+  Ledger ledger;
+  {
+    asio::io_context mine;
+    auto [tx, rx] = TestType::template make<Item>(mine, {.capacity = 1});
+    auto context = std::make_unique<asio::io_context>();
+    std::vector<Item> out;
+    const bool some = GENERATE(false, true);
+    Root receiver(*context, [&]() -> Task<> {
+      if (some) {
+        co_await rx.receive_some(out, 2);
+      } else {
+        co_await rx.receive();
+      }
+    });
+    poll(*context);
+    CHECK(tx.try_send(Item(ledger, 1)));
+    CHECK(tx.stats().received == 1);
+    context.reset();
+    CHECK(tx.stats().received == 0);
+    CHECK(tx.stats().dropped == 1);
+    CHECK(adds_up(tx.stats()));
+    CHECK(ledger.each_ended_once(1, 1));
+  }
+  CHECK(ledger.live == 0);
+}
+
+TEMPLATE_TEST_CASE("channel: frames that own both ends of what they wait in are destroyed", "[channel]", EACH_KIND) {
+  Ledger ledger;
+  {
+    asio::io_context context;
+    auto [tx, rx] = TestType::template make<Item>(context, {.capacity = 1});
+    weir::spawn(context, [&ledger, mine = std::move(tx)]() mutable -> Task<> {
+      for (int i = 0;; ++i) {
+        Item item(ledger, i);
+        co_await mine.send(std::move(item));
+      }
+    });
+    weir::spawn(context, [mine = std::move(rx)]() mutable -> Task<> {
+      for (int i = 0; i < 3; ++i) co_await mine.receive();
+      auto [never, nothing] = TestType::template make<Item>(asio::system_executor());
+      co_await nothing.receive();
+    });
+    poll(context);
+    CHECK(ledger.live > 0);
+  }
+  CHECK(ledger.live == 0);
+  CHECK(ledger.each_ended_once(0, 4));
+}
+
+TEST_CASE("channel: handles dropped while operations wait on them end those", "[channel]") {
+  asio::io_context context;
+  auto [tx, rx] = weir::make_channel<int>(context, {.capacity = 1});
+  Root receiver(context, [&, &from = rx]() -> Task<> {
+    const auto value = co_await from.receive();
+    CHECK_FALSE(value);
+  });
+  poll(context);
+  rx.reset();
+  poll(context);
+  CHECK(receiver.fine());
+  tx.reset();
+
+  auto [tx2, rx2] = weir::make_channel<int>(context, {.capacity = 1});
+  CHECK(tx2.try_send(1));
+  Root sender(context, [&, &to = tx2]() -> Task<> { co_await to.send(2); });
+  poll(context);
+  tx2.reset();
+  poll(context);
+  CHECK(sender.code() == Errc::channel_closed);
+  CHECK(rx2.try_receive() == 1);
+  rx2.reset();
+}
+
+/// Uses the channel when it is destroyed, unless it was moved from.
+class Caller {
+ public:
+  explicit Caller(std::function<void()> call) : call_(std::move(call)) {}
+  Caller(Caller&& other) noexcept : call_(std::exchange(other.call_, nullptr)) {}
+  Caller& operator=(Caller&& other) noexcept {
+    std::swap(call_, other.call_);
+    return *this;
+  }
+  ~Caller() {
+    if (call_) call_();
+  }
+
+ private:
+  std::function<void()> call_;
+};
+
+TEST_CASE("channel: a value may use the channel when it is destroyed", "[channel]") {
+  asio::io_context context;
+  const auto policy = GENERATE(Overflow::wait, Overflow::drop_newest, Overflow::drop_oldest, Overflow::latest);
+  auto [tx, rx] = weir::make_channel<Caller>(context, {.capacity = 1, .overflow = policy});
+  int calls = 0;
+  const auto call = [&calls, &tx = tx, &rx = rx] {
+    ++calls;
+    if (tx) CHECK(adds_up(tx.stats()));
+    if (rx) CHECK(adds_up(rx.stats()));
+    if (rx) (void)rx.closed();
+  };
+  CHECK(tx.try_send(Caller(call)));
+  CHECK(calls == 0);
+  (void)tx.try_send(Caller(call));
+  CHECK(calls == 1);  // refused or dropped
+  CHECK(rx.discard() == 1);
+  CHECK(calls == 2);
+  Root sender(context, [&, &to = tx]() -> Task<> {
+    co_await to.send_emplace(call);
+    std::vector<Caller> more;
+    more.emplace_back(call);
+    more.emplace_back(call);
+    co_await to.send_all(std::move(more));
+  });
+  poll(context);
+  (void)rx.try_receive();
+  poll(context);
+  CHECK(adds_up(rx.stats()));
+  rx.reset();
+  poll(context);
+  CHECK(sender.ended());
+  CHECK(calls == 5);
+}
+
+TEST_CASE("channel: a reason may use the channel when it is destroyed", "[channel]") {
+  struct Reason : std::runtime_error {
+    explicit Reason(std::function<void()> f)
+        : std::runtime_error("reason"), call(std::make_shared<Caller>(std::move(f))) {}
+    std::shared_ptr<Caller> call;
+  };
+  asio::io_context context;
+  auto [tx, rx] = weir::make_channel<int>(context);
+  int calls = 0;
+  auto call = [&calls, &rx = rx] {
+    ++calls;
+    CHECK(rx.closed());
+  };
+  tx.close();
+  tx.close(std::make_exception_ptr(Reason(call)));
+  CHECK(calls == 1);
+}
+
+TEST_CASE("channel: sync_wait receives from a channel", "[channel]") {
+  asio::io_context context;
+  auto [tx, rx] = weir::make_channel<int>(context);
+  CHECK(tx.try_send(42));
+  CHECK(weir::sync_wait([](weir::ChannelReceiver<int> from) -> Task<int> {
+          const auto value = co_await from.receive();
+          co_return *value;
+        }(rx)) == 42);
+}
+
+}  // namespace
