@@ -1,4 +1,5 @@
-/// All of the library but the simulator, which is for tests: `weir/sim/simulator.hpp`.
+/// All of the library but the simulator, which is for tests:
+/// `weir/sim/simulator.hpp`.
 #pragma once
 
 #include <weir/asio.hpp>
@@ -15,6 +16,7 @@
 #include <weir/core/home_executor.hpp>
 #include <weir/core/promise.hpp>
 #include <weir/core/root_registry.hpp>
+#include <weir/core/shielded.hpp>
 #include <weir/core/spawn.hpp>
 #include <weir/core/sync_wait.hpp>
 #include <weir/core/task.hpp>
@@ -23,7 +25,10 @@
 #include <weir/core/timeout.hpp>
 #include <weir/core/timer.hpp>
 #include <weir/core/use_task.hpp>
+#include <weir/core/when_all.hpp>
+#include <weir/core/when_any.hpp>
 #include <weir/core/with_cancellation.hpp>
+#include <weir/core/with_scope.hpp>
 #include <weir/stream/cancellation_level.hpp>
 #include <weir/stream/collect.hpp>
 #include <weir/stream/collector.hpp>
@@ -38,6 +43,8 @@
 #include <weir/stream/receiver.hpp>
 #include <weir/stream/sender.hpp>
 #include <weir/stream/stats.hpp>
+#include <weir/stream/strategy/by_key.hpp>
+#include <weir/stream/strategy/ordered.hpp>
 #include <weir/stream/strategy/parallel.hpp>
 #include <weir/stream/strategy/serial.hpp>
 #include <weir/stream/strategy/strategy.hpp>
