@@ -104,7 +104,6 @@ TEST_CASE("when_all: of nothing it is done at once") {
 
 TEST_CASE("when_all: an empty task is refused before any has started") {
   Simulator sim(1);
-  Ledger ledger;
   bool started = false;
   std::error_code codes[2];
   const auto starts = [&]() -> Task<int> {
