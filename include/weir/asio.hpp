@@ -39,6 +39,7 @@
 #include <asio/version.hpp>
 #include <concepts>
 #include <type_traits>
+#include <typeinfo>
 
 #if ASIO_VERSION < 102201
 #  error "weir needs standalone Asio 1.22.1 or newer"
@@ -97,8 +98,8 @@ template <Executor E>
 [[nodiscard]] bool runs_on_this_thread(const E& executor) noexcept {
   if constexpr (std::same_as<E, asio::any_io_executor>) {
     const auto one_of = [&executor]<class... T>(std::type_identity<T>...) {
-      const auto is = [](const auto* target) { return target && runs_on_this_thread(*target); };
-      return (is(executor.template target<T>()) || ...);
+      // Asio 1.22's target() takes the caller's word for the type.
+      return ((executor.target_type() == typeid(T) && runs_on_this_thread(*executor.template target<T>())) || ...);
     };
     return one_of(std::type_identity<asio::io_context::executor_type>(),
                   std::type_identity<asio::thread_pool::executor_type>(),
