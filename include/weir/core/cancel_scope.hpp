@@ -89,8 +89,12 @@ class CancelScope : public Cancellable {
     while (members_.next_ != &members_) {
       Cancellable& member = *members_.next_;
       member.unlink();
-      if (member.kind_->cancel) member.kind_->cancel(member);
-      if (member.kind_ == &scope_kind()) static_cast<CancelScope&>(member).cancel(reason);
+      if (member.kind_ == &scope_kind()) {
+        static_cast<CancelScope&>(member).cancel(reason);
+      } else if (member.kind_->cancel) {
+        // What the scope owns may end itself here.
+        member.kind_->cancel(member);
+      }
     }
   }
 
