@@ -163,6 +163,7 @@ TEST_CASE("channel: small scenarios keep their promises under every schedule tha
     for (const auto receive : {ReceiveBy::receive, ReceiveBy::some}) {
       exhaust({.senders = 1, .receivers = 1, .send_by = {send}, .receive_by = {receive}, .values = 2});
       exhaust({.senders = 1, .receivers = 2, .send_by = {send}, .receive_by = {receive}, .values = 1});
+      if (send == SendBy::permit || send == SendBy::all) continue;
       exhaust({.senders = 2, .receivers = 1, .send_by = {send}, .receive_by = {receive}, .values = 1});
     }
   }

@@ -41,6 +41,16 @@ std::optional<T> unpack(std::unique_ptr<T>&& carried) {
   return carried ? std::optional<T>(std::move(*carried)) : std::nullopt;
 }
 
+/// The context behind an executor, or null for one that has none, such as that of `asio::use_future`.
+template <class E>
+[[nodiscard]] asio::execution_context* context_behind(const E& executor) {
+  if constexpr (asio::can_query<const E&, asio::execution::context_as_t<asio::execution_context&>>::value) {
+    return &context_of(executor);
+  } else {
+    return nullptr;
+  }
+}
+
 /// A block that holds a handler until it is posted; `Self` adds the waiter, and says how it is taken back.
 template <class Self, class T, class Handler>
 class HandlerBlock : private AsyncRegistry::Entry {
@@ -74,11 +84,13 @@ class HandlerBlock : private AsyncRegistry::Entry {
         handler_(std::move(handler)) {}
   ~HandlerBlock() = default;
 
-  /// Before it may wait. False: its context is going, and it was destroyed.
-  [[nodiscard]] bool enter() {
+  /// Before it may wait: it goes with its executor's context, or with the channel's, if that has none. False: the
+  /// context is going already, and it was destroyed.
+  [[nodiscard]] bool enter(const asio::any_io_executor& fallback) {
     withdraw = [](Entry& entry) noexcept { return static_cast<Self&>(static_cast<HandlerBlock&>(entry)).take_back(); };
     destroy = [](Entry& entry) noexcept { static_cast<HandlerBlock&>(entry).forget(); };
-    if (asio::use_service<AsyncRegistry>(context_of(executor_)).enter(*this)) return true;
+    asio::execution_context* const own = context_behind(executor_);
+    if (asio::use_service<AsyncRegistry>(own ? *own : context_of(fallback)).enter(*this)) return true;
     forget();
     return false;
   }
@@ -197,7 +209,7 @@ class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<T, Sync, Hand
   void start() {
     const CoreRef<Core> core = core_;
     if (attempt(*core, nullptr)) return fire(this->deferred);
-    if (!Block::enter()) return;
+    if (!Block::enter(core->executor())) return;
     connect_cancellation<Core, &Core::cancel_send_by>(*this, *core, Block::handler());
     if (attempt(*core, this)) fire(this->deferred);
   }
@@ -242,7 +254,7 @@ class AsyncReceive : public ReceiveWaiter<T>, public HandlerBlock<AsyncReceive<T
   void start() {
     const CoreRef<Core> core = core_;
     if (attempt(*core, nullptr)) return fire(this->deferred);
-    if (!Block::enter()) return;
+    if (!Block::enter(core->executor())) return;
     connect_cancellation<Core, &Core::cancel_receive_by>(*this, *core, Block::handler());
     if (attempt(*core, this)) fire(this->deferred);
   }
