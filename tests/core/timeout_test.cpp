@@ -6,6 +6,7 @@
 #include <stdexcept>
 #include <string>
 
+#include <weir/core/shielded.hpp>
 #include <weir/core/spawn.hpp>
 #include <weir/core/this_task.hpp>
 #include <weir/core/timer.hpp>
@@ -165,6 +166,32 @@ TEST_CASE("timeout: the scope's reason inside is timed_out, and a cancel from ab
   });
   sim.run();
   CHECK(reason == timed_out);
+}
+
+TEST_CASE("timeout: a task that was cancelled from above stays cancelled, also when its time runs out after that") {
+  Simulator sim(1);
+  asio::cancellation_signal signal;
+  std::string result;
+  const auto task = []() -> Task<> {
+    bool stopped = false;
+    try {
+      co_await weir::sleep_for(1h);
+    } catch (const weir::Error&) {
+      stopped = true;
+    }
+    co_await weir::shielded(weir::sleep_for(20ms));
+    if (stopped) throw weir::Error(Errc::cancelled);
+  };
+  weir::spawn(
+      sim, [&]() -> Task<> { result = co_await result_of(weir::with_timeout(10ms, task())); },
+      asio::bind_cancellation_slot(signal.slot(), [](std::exception_ptr) {}));
+  sim.spawn([&]() -> Task<> {
+    co_await weir::sleep_for(1ms);
+    signal.emit(asio::cancellation_type::terminal);
+  });
+  sim.run();
+  CHECK(result == cancelled);
+  CHECK(sim.elapsed() == 21ms);
 }
 
 TEST_CASE("timeout: explored with the time at the same moment as the end, and a cancel at every step") {
