@@ -205,7 +205,8 @@ class Root final : public Home {
 struct InitiateSpawn {
   template <class Handler, class Executor, class T>
   void operator()(Handler&& handler, const Executor& executor, Task<T>&& task) const {
-    Root<Executor, T, std::decay_t<Handler>>::start(executor, std::move(task), static_cast<Handler&&>(handler));
+    Root<Executor, T, std::decay_t<Handler>>::start(executor, std::move(task),
+                                                    std::decay_t<Handler>(static_cast<Handler&&>(handler)));
   }
 };
 
