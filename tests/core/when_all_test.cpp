@@ -198,6 +198,22 @@ TEST_CASE("when_all: of two errors the first in time comes out") {
   CHECK_FALSE(seen.empty());
 }
 
+TEST_CASE("when_all: the cancellation of the one that awaits reaches the tasks, in every schedule") {
+  const auto explored = weir::sim::explore_all(10'000, [](Simulator& sim) {
+    auto& ledger = sim.keep<Ledger>();
+    auto& root = sim.keep<weir_test::Root<>>();
+    root.start(sim, [](Ledger& l) -> Task<> {
+      bool cancelled = false;
+      co_await weir::when_all(sleeps(1h, cancelled, Guard(l)), weir::sleep_for(2h));
+    }(ledger));
+    asio::post(sim, [&] { root.cancel(); });
+    sim.run();
+    ensure(root.cancelled() && sim.elapsed() == 0s && ledger.alive == 0, "somebody slept on");
+  });
+  CHECK(explored.complete);
+  CHECK(explored.runs > 1);
+}
+
 TEST_CASE("when_all: in vectors, joined whenever it is cancelled or destroyed") {
   explore_root(
       [](Simulator& sim, weir_test::Root<>& root, Ledger& ledger) {

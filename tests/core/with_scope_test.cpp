@@ -138,6 +138,24 @@ TEST_CASE("with_scope: all are joined, whenever it is cancelled or destroyed, an
   SUCCEED();
 }
 
+TEST_CASE("with_scope: the cancellation of the one that awaits reaches the tasks, in every schedule") {
+  const auto explored = weir::sim::explore_all(10'000, [](Simulator& sim) {
+    auto& ledger = sim.keep<Ledger>();
+    auto& root = sim.keep<weir_test::Root<>>();
+    root.start(sim, [](Ledger& l) -> Task<> {
+      co_await weir::with_scope([&](Scope& scope) -> Task<> {
+        scope.spawn(sleeps(1h, Guard(l)));
+        co_return;
+      });
+    }(ledger));
+    asio::post(sim, [&] { root.cancel(); });
+    sim.run();
+    ensure(root.cancelled() && sim.elapsed() == 0s && ledger.alive == 0, "somebody slept on");
+  });
+  CHECK(explored.complete);
+  CHECK(explored.runs > 1);
+}
+
 TEST_CASE("with_scope: the first error cancels the others and the body, and comes out") {
   explore_root(
       [](Simulator& sim, Root<>& root, Ledger& ledger) {
