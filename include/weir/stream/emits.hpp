@@ -66,13 +66,13 @@ template <class T, class Executor, class SenderFunction = detail::NotSaid, class
           class ReceiverFunction = detail::NotSaid, class Policy = detail::NotSaid, class Item = detail::NotSaid>
 class [[nodiscard("nothing runs before start()")]] StreamBuilder {
  public:
-  StreamBuilder(Executor executor, detail::StreamSettings settings, SenderFunction sender, StrategyType strategy,
-                ReceiverFunction receiver, Policy policy)
+  StreamBuilder(Executor executor, detail::StreamSettings settings, SenderFunction from, StrategyType how,
+                ReceiverFunction to, Policy policy)
       : executor_(std::move(executor)),
         settings_(std::move(settings)),
-        sender_(std::move(sender)),
-        strategy_(std::move(strategy)),
-        receiver_(std::move(receiver)),
+        sender_(std::move(from)),
+        strategy_(std::move(how)),
+        receiver_(std::move(to)),
         policy_(std::move(policy)) {}
 
   /// A name for reports.
@@ -172,9 +172,9 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
 
  private:
   template <class S, class St, class R, class P, class I>
-  auto rebuilt(S sender, St strategy, R receiver, P policy) {
-    return StreamBuilder<T, Executor, S, St, R, P, I>(std::move(executor_), std::move(settings_), std::move(sender),
-                                                      std::move(strategy), std::move(receiver), std::move(policy));
+  auto rebuilt(S from, St how, R to, P policy) {
+    return StreamBuilder<T, Executor, S, St, R, P, I>(std::move(executor_), std::move(settings_), std::move(from),
+                                                      std::move(how), std::move(to), std::move(policy));
   }
 
   template <class C>

@@ -115,7 +115,8 @@ class Emitter {
   /// that is given as an rvalue, and copies otherwise. The range must outlive the wait. Gives their number. When it
   /// throws, some may have gone. Allocates a frame and one run.
   template <std::ranges::input_range Range>
-    requires std::constructible_from<T, std::ranges::range_reference_t<Range>>
+    requires std::constructible_from<T, std::ranges::range_reference_t<Range>> ||
+             std::constructible_from<T, std::ranges::range_rvalue_reference_t<Range>>
   [[nodiscard]] Task<std::size_t> emit_all(Range&& range) {
     return emit_range < !std::is_lvalue_reference_v<Range> &&
            !std::ranges::view < std::remove_cvref_t < Range >>> (range);

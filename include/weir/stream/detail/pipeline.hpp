@@ -49,13 +49,14 @@ class Pipeline final : public StreamState<T, C, Collection> {
   static constexpr bool plain_receiver = !Awaitable<receiver_result>;
   static constexpr bool returns_optional = is_optional<std::remove_cvref_t<typename awaited<receiver_result>::type>>;
 
-  /// Events between the two ends: those in the channel, and those that workers took ahead of the one that they are at.
+  /// Events between the two ends: those in the channel, and those that workers took ahead of the one that they are at,
+  /// which are an eighth of the capacity at most, so that a sender finds room for nearly all of it.
   struct Room {
     template <class Strategy>
     Room(std::size_t capacity, const Strategy& strategy) noexcept {
       const std::size_t workers = std::max<std::size_t>(strategy.concurrency(), 1);
       if constexpr (requires { strategy.kept(capacity); }) kept = strategy.kept(capacity);
-      const std::size_t ahead = plain_receiver || workers == 1 ? (capacity - kept) / 2 / workers : 0;
+      const std::size_t ahead = plain_receiver || workers == 1 ? (capacity - kept) / 8 / workers : 0;
       run = std::min(ahead + 1, longest_run<Element>);
       channel = capacity - kept - workers * (run - 1);
     }
@@ -64,11 +65,11 @@ class Pipeline final : public StreamState<T, C, Collection> {
     std::size_t channel;
   };
 
-  Pipeline(std::string name, const Executor& executor, Collector<C, Collection> collector, Receiver receiver,
+  Pipeline(std::string name, const Executor& executor, Collector<C, Collection> collector, Receiver function,
            ErrorPolicy error_policy, ChannelSender<Element> tx, ChannelReceiver<Element> rx, const Room& room)
       : State(std::move(name), context_of(executor), std::move(collector)),
         executor_(executor),
-        receiver_(std::move(receiver)),
+        receiver_(std::move(function)),
         error_policy_(error_policy),
         run_limit_(room.run),
         kept_(room.kept),

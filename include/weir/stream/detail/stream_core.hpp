@@ -9,7 +9,9 @@
 ///     that comes by the end of the coroutine or by the end of the execution context. `start` holds one too.
 ///  3. The one that brings `alive_` to 0 finishes the stream, once: nobody else touches the typed part any more.
 ///  4. `level_` only rises. It is raised before the roots are told, and a root that enters later looks at it.
-///  5. The channel is closed before it is emptied, so that a stopped stream's channel stays empty.
+///  5. When the last receiver leaves before the sender (a strategy may end early), the stream is cancelled forcefully:
+///     nobody is left to make room for the sender.
+///  6. The channel is closed before it is emptied, so that a stopped stream's channel stays empty.
 /// tests/stream/emitting_task_test.cpp breaks when one of these is broken.
 #pragma once
 
@@ -161,6 +163,7 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   bool sender_alive_ = false;
   bool abandoned_ = false;
   std::size_t alive_ = 0;
+  std::size_t receivers_ = 0;
   StreamRoot* roots_ = nullptr;
   StreamWaitList waiters_;
   std::deque<WorkerCounters> counters_;
@@ -174,6 +177,7 @@ class StreamRoot {
     const std::lock_guard lock(core_->mutex_);
     ++core_->alive_;
     if (role == StreamRole::sender) core_->sender_alive_ = true;
+    if (role == StreamRole::receiver) ++core_->receivers_;
   }
   /// Only before it entered.
   StreamRoot(StreamRoot&& other) noexcept : core_(std::move(other.core_)), role_(other.role_) {}
@@ -221,7 +225,20 @@ inline void StreamCore::enter(StreamRoot& root) {
 }
 
 inline void StreamCore::leave(StreamRoot& root) noexcept {
-  if (root.role_ == StreamRole::sender) close_channel();
+  if (root.role_ == StreamRole::sender) {
+    {
+      // Before the channel says so: a worker that ends because of it must not think that it left the sender alone.
+      const std::lock_guard lock(mutex_);
+      sender_alive_ = false;
+    }
+    close_channel();
+  }
+  bool alone = false;
+  {
+    const std::lock_guard lock(mutex_);
+    if (root.role_ == StreamRole::receiver) alone = --receivers_ == 0 && sender_alive_;
+  }
+  if (alone) cancel(CancellationLevel::forceful, Cause::cancelled);
   bool last = false;
   {
     const std::lock_guard lock(mutex_);
@@ -229,7 +246,6 @@ inline void StreamCore::leave(StreamRoot& root) noexcept {
       (root.prev_ ? root.prev_->next_ : roots_) = root.next_;
       if (root.next_) root.next_->prev_ = root.prev_;
     }
-    if (root.role_ == StreamRole::sender) sender_alive_ = false;
     if (!root.returned_) abandoned_ = true;
     last = --alive_ == 0;
   }
