@@ -118,7 +118,7 @@ TEST_CASE("cancellation threads: two parents cancelled at once, while the child 
   Canceller canceller;
   for (int i = 0; i < 20000; ++i) {
     CancellationSource a, b;
-    std::optional<CancellationSource> child(CancellationSource::linked_to(a.token(), b.token()));
+    auto child = std::make_unique<CancellationSource>(CancellationSource::linked_to(a.token(), b.token()));
     const weir::CancellationToken token = i % 2 == 0 ? child->token() : weir::CancellationToken();
     canceller.cancel_soon(a);
     if (i % 3 == 0) child.reset();
