@@ -24,12 +24,14 @@ class ManualHome final : public weir::Home {
 
   /// Carries out the posted drains until none is left; says how many there were.
   int run() {
+    retain();
     int drains = 0;
     while (posts != drains_) {
       ++drains_;
       ++drains;
       drain();
     }
+    release();
     return drains;
   }
   void abandon_post() {
@@ -201,6 +203,7 @@ TEST_CASE("home: a scheduled home keeps itself alive") {
   CHECK_FALSE(destroyed);
   home.run();
   CHECK(log == Log{"a"});
+  CHECK(destroyed);
 }
 
 TEST_CASE("home: the end of the root is noticed by the drain, once") {

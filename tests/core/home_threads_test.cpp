@@ -103,6 +103,34 @@ TEST_CASE("home threads: no wake is lost and none is doubled, woken from two thr
   CHECK(passed == roots * each);
 }
 
+TEST_CASE("home threads: a wake that meets the end of the drain is not lost") {
+  const int rounds = weir_test::stress(300'000);
+  asio::thread_pool pool(1);
+  Gate gate;
+  std::atomic<int> passed = 0;
+  weir::spawn(pool, [&gate, &passed, rounds]() -> Task<> {
+    for (int i = 0; i < rounds; ++i) {
+      co_await gate.pass();
+      ++passed;
+    }
+  });
+  int opened = 0;
+  bool lost = false;
+  while (opened != rounds && !lost) {
+    // The drain is about to end when the last pass is seen: somewhat later, a different time in each round.
+    for (volatile int spin = opened % 150; spin != 0;) spin = spin - 1;
+    gate.open(1);
+    ++opened;
+    int patience = 20'000'000;
+    while (passed != opened && --patience != 0) {
+    }
+    lost = patience == 0;
+  }
+  CHECK_FALSE(lost);
+  CHECK(passed == rounds);
+  pool.stop();
+}
+
 TEST_CASE("home threads: a context that goes while others wake its roots") {
   const int rounds = weir_test::stress(300);
   Count count;

@@ -95,6 +95,13 @@ class Root final : public Home {
   using WorkExecutor =
       std::decay_t<decltype(asio::prefer(std::declval<const Executor&>(), asio::execution::outstanding_work.tracked))>;
 
+  /// As each of Asio's operations does, this holds up both contexts: its own, and the one that the handler runs on.
+  static auto handler_work(const Handler& handler, const Executor& executor) {
+    return asio::prefer(asio::get_associated_executor(handler, executor), asio::execution::outstanding_work.tracked);
+  }
+  using HandlerWork =
+      std::decay_t<decltype(handler_work(std::declval<const Handler&>(), std::declval<const Executor&>()))>;
+
   /// Move-only: whoever holds it last either runs the drain or gives it up.
   class Drain {
    public:
@@ -131,6 +138,7 @@ class Root final : public Home {
         executor_(executor),
         work_(asio::prefer(executor, asio::execution::outstanding_work.tracked)),
         handler_(std::move(handler)),
+        handler_work_(handler_work(*handler_, executor)),
         roots_(registry.roots()) {
     roots_->add(*this);
   }
@@ -178,17 +186,17 @@ class Root final : public Home {
 
   template <class... Args>
   void complete(Args... args) noexcept {
-    auto handler_executor =
-        asio::prefer(asio::get_associated_executor(*handler_, *executor_), asio::execution::outstanding_work.tracked);
     Completion<Args...> completion{std::move(*handler_), {std::move(args)...}};
     handler_.reset();
-    asio::post(handler_executor, std::move(completion));
+    asio::post(*handler_work_, std::move(completion));
+    handler_work_.reset();
     work_.reset();
   }
 
   void destroy_root() noexcept override { std::exchange(frame_, {}).destroy(); }
   void forget_handler() noexcept override {
     handler_.reset();
+    handler_work_.reset();
     work_.reset();
   }
   void forget_executor() noexcept override { executor_.reset(); }
@@ -197,6 +205,7 @@ class Root final : public Home {
   std::optional<Executor> executor_;
   std::optional<WorkExecutor> work_;
   std::optional<Handler> handler_;
+  std::optional<HandlerWork> handler_work_;
   std::shared_ptr<RootRegistry::Roots> roots_;
   Handle frame_;
   PostMemory memory_;
@@ -228,9 +237,10 @@ auto task_of_function(F function) -> Task<await_result_t<std::invoke_result_t<F&
 /// dropped.
 ///
 /// It never runs inline. The task and all below it run on `executor`, one at a time, on whichever of its threads; while
-/// it is unfinished it counts as outstanding work. The handler is posted to its own associated executor, after the
-/// frame is destroyed. A cancellation slot of the token cancels the task. When the execution context is destroyed
-/// first, the frame is destroyed where it waits, and the handler is destroyed without being called.
+/// it is unfinished it counts as outstanding work, there and on the handler's own executor. The handler is posted to
+/// its own associated executor, after the frame is destroyed. A cancellation slot of the token cancels the task. When
+/// the execution context is destroyed first, the frame is destroyed where it waits, and the handler is destroyed
+/// without being called.
 ///
 /// Allocates one block for the root; waking it allocates nothing. Throws `Error(Errc::task_consumed)` for an empty
 /// task. Any thread.
