@@ -63,8 +63,9 @@ class RateMeter {
  public:
   using Time = std::chrono::steady_clock::time_point;
 
-  /// Takes a sample and gives the rate, or 0 while there is only one.
+  /// Takes a sample and gives the rate, or 0 while there is only one. A smaller count than before begins anew.
   double sample(Time now, std::uint64_t count) {
+    if (!samples_.empty() && count < samples_.back().count) samples_.clear();
     samples_.push_back({now, count});
     while (samples_.size() > 2 && now - samples_.front().time > std::chrono::seconds(2)) samples_.pop_front();
     const Sample& first = samples_.front();

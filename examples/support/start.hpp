@@ -1,6 +1,7 @@
 /// From the strategy that was asked for to the one that the library takes.
 #pragma once
 
+#include <weir/stream/strategy/ordered.hpp>
 #include <weir/stream/strategy/parallel.hpp>
 #include <weir/stream/strategy/serial.hpp>
 
@@ -12,6 +13,7 @@ namespace example {
 template <class Start>
 [[nodiscard]] auto start_with(const Strategy& strategy, Start start) {
   if (strategy.serial()) return start(weir::serial());
+  if (strategy.ordered) return start(weir::parallel(strategy.workers).ordered());
   return start(weir::parallel(strategy.workers));
 }
 

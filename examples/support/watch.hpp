@@ -12,6 +12,7 @@
 #include <weir/core/task.hpp>
 #include <weir/core/timer.hpp>
 #include <weir/core/use_task.hpp>
+#include <weir/core/when_any.hpp>
 #include <weir/stream/emitting_task.hpp>
 
 #include "support/progress.hpp"
@@ -33,9 +34,7 @@ class Watch {
     typename Stream::final_event_type final;
     stop_ = [&stream](weir::CancellationLevel level) { stream.cancel(level); };
     if (signal_ != 0) stop_(weir::CancellationLevel::graceful);
-    bool ended = false;
-    weir::spawn(loop_, wait(stream, final, ended));
-    if (bar_.visible()) weir::spawn(loop_, draw(stream, std::move(fraction), ended));
+    weir::spawn(loop_, follow(stream, std::move(fraction), final));
     loop_.restart();
     loop_.run();
     bar_.clear();
@@ -56,16 +55,19 @@ class Watch {
     }
   }
 
-  template <class Stream>
-  weir::Task<> wait(const Stream& stream, typename Stream::final_event_type& final, bool& ended) {
+  template <class Stream, class Fraction>
+  weir::Task<> follow(const Stream& stream, Fraction fraction, typename Stream::final_event_type& final) {
+    if (bar_.visible()) {
+      auto either = weir::when_any(draw(stream, fraction), stream.join());
+      co_await std::move(either);
+    }
     final = co_await stream.final_event();
-    ended = true;
     loop_.stop();
   }
 
   template <class Stream, class Fraction>
-  weir::Task<> draw(const Stream& stream, Fraction fraction, const bool& ended) {
-    while (!ended) {
+  weir::Task<> draw(const Stream& stream, Fraction& fraction) {
+    for (;;) {
       const weir::StreamProgress progress = stream.progress();
       bar_.show({progress.settled, progress.backlog, fraction(progress)});
       co_await weir::sleep_for(ProgressBar::interval);

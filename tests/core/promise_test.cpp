@@ -95,8 +95,8 @@ TEST_CASE("promise: what attach throws is thrown by the await") {
 TEST_CASE("promise: an operator co_await and an AwaitAdapter are found") {
   const auto sum = []() -> weir::Task<int> {
     int total = co_await Wrapped();
-    total += co_await ToTask{10};
-    total += co_await ToAwaiter{20};
+    total += co_await ToTask(10);
+    total += co_await ToAwaiter(20);
     co_return total;
   };
   CHECK(weir::sync_wait(sum()) == 35);

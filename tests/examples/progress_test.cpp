@@ -42,4 +42,6 @@ TEST_CASE("progress: the rate is that of the last seconds") {
   CHECK(meter.sample(start + milliseconds(500), 500) == 1000.0);
   for (int i = 2; i < 20; ++i) meter.sample(start + milliseconds(500 * i), 500);
   CHECK(meter.sample(start + milliseconds(10000), 500) == 0);
+  CHECK(meter.sample(start + milliseconds(10100), 3) == 0);
+  CHECK(meter.sample(start + milliseconds(10200), 13) == 100.0);
 }
