@@ -122,8 +122,8 @@ class World {
     ensure(stats_.admitted == sent_.size(), "the sends that were told to have worked are not what was admitted");
     ensure(stats_.received == received, "what the receivers got is not what was counted");
     ensure(stats_.buffered + stats_.dropped == sent_.size() - received, "a value is neither received nor counted");
-    if (plan_.overflow == Overflow::wait && (plan_.act == Act::nothing)) {
-      ensure(stats_.dropped == 0, "a value was dropped");
+    if (nothing_drops()) ensure(stats_.buffered + stats_.dropped == 0, "a value was dropped");
+    if (plan_.overflow == Overflow::wait && plan_.act == Act::nothing) {
       ensure(received == plan_.senders * static_cast<std::size_t>(plan_.values), "a value was not received");
     }
     if (plan_.receivers == 1 && in_turn(plan_.send_by, SendBy::send, SendBy::emplace)) {
@@ -149,6 +149,10 @@ class World {
       }
     }
     check();
+    // What receive_some put into its vector is received, whether or not the receiver came to look at it.
+    if (std::ranges::find(plan_.receive_by, ReceiveBy::some) == plan_.receive_by.end()) {
+      ensure(stats_.received == received_.size(), "a value that was not received is counted as received");
+    }
     ensure(stats_.buffered == 0 || rx_closed(), "a value can't be received");
     ensure(stats_.waiting_receivers == 0 && stats_.waiting_senders == 0, "a destroyed root still waits");
     ensure(stats_.reserved == 0, "the permit of a destroyed root was not given back");
@@ -301,6 +305,22 @@ class World {
     auto& last = last_seen_[{who, from}];
     ensure(last <= value.id() % 100, "the values of a sender came out of order");
     last = value.id() % 100 + 1;
+  }
+
+  /// Whether some receiver goes on to the end, with every sender waiting for it.
+  [[nodiscard]] bool nothing_drops() const {
+    if (plan_.overflow != Overflow::wait) return false;
+    switch (plan_.act) {
+      case Act::nothing:
+      case Act::close:
+      case Act::close_with_reason:
+        return true;
+      case Act::cancel:
+      case Act::drop_handle:
+        return plan_.victim < plan_.senders || (plan_.receivers > 1 && plan_.act == Act::cancel);
+      default:
+        return false;
+    }
   }
 
   void close(std::exception_ptr reason) {

@@ -1,12 +1,11 @@
-/// The channel itself, behind its handles. Everything is done under one lock (`Sync::Mutex`; none for the local
-/// channel).
+/// The channel itself, behind its handles. All is done under one lock (`Sync::Mutex`; the local channel has none).
 ///
-/// Invariants, checked by tests/channel/channel_test.cpp at each step of the simulator:
+/// Invariants, checked by tests/channel/channel_explore_test.cpp at each step of the simulator:
 ///  1. buffered + reserved <= capacity.
 ///  2. Receivers wait only while nothing is buffered; senders wait only while buffered + reserved == capacity.
 ///  3. A waiter is in a queue (`queued`), or its outcome stands in `state` and it was woken once. Cancelling takes it
-///  out of the
-///     queue under the lock, and does nothing to one that is out already: completed beats cancelled.
+///  out
+///     of the queue under the lock, and does nothing to one that is out already: completed beats cancelled.
 ///  4. admitted == received + buffered + dropped.
 ///  5. Closed, nobody waits, unless permits are out: their values may still come, so receivers wait for them.
 ///  6. No value of the user's is destroyed, and nobody is posted, under the lock: both happen after it, by `Trash` and
@@ -16,11 +15,10 @@
 #include <cstdint>
 #include <exception>
 #include <mutex>
-#include <optional>
 #include <system_error>
 
 #include <weir/asio.hpp>
-#include <weir/channel/detail/ring.hpp>
+#include <weir/channel/detail/buffer.hpp>
 #include <weir/channel/detail/waiter.hpp>
 #include <weir/channel/options.hpp>
 #include <weir/core/error.hpp>
@@ -34,12 +32,12 @@ class ChannelCore {
   using Lock = std::lock_guard<Mutex>;
 
   ChannelCore(asio::any_io_executor executor, const ChannelOptions& options)
-      : ring_(options.capacity), overflow_(options.overflow), executor_(std::move(executor)) {}
+      : buffer_(options.capacity), overflow_(options.overflow), executor_(std::move(executor)) {}
   ChannelCore(const ChannelCore&) = delete;
   ChannelCore& operator=(const ChannelCore&) = delete;
 
   [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
-  [[nodiscard]] std::size_t capacity() const noexcept { return ring_.capacity(); }
+  [[nodiscard]] std::size_t capacity() const noexcept { return buffer_.capacity(); }
   [[nodiscard]] bool waits_when_full() const noexcept { return overflow_ == Overflow::wait; }
 
   void retain() noexcept { ++refs_; }
@@ -73,20 +71,13 @@ class ChannelCore {
     const Lock lock(mutex_);
     if (closed_ || receivers_ == 0) return WaitState::closed;
     const WaitState room = make_room(waiter, trash);
-    if (room == WaitState::done) {
-      deliver_instead(
-          [&](void* slot) {
-            construct(slot);
-            return true;
-          },
-          trash, wake);
-    }
+    if (room == WaitState::done) deliver_one(construct, trash, wake);
     return room == WaitState::idle ? WaitState::done : room;
   }
 
   /// Values one after the other, until `waiter.transfer` says that it was the last: `done`, `closed`, `full` or
   /// `queued`.
-  WaitState send_run(SendWaiter& waiter, bool may_wait) {
+  WaitState send_run(SendWaiter& waiter) {
     for (;;) {
       Trash trash;
       WakeList wake;
@@ -94,7 +85,7 @@ class ChannelCore {
       // What is dropped is destroyed after the lock, so each drop ends the critical section.
       while (!trash) {
         if (closed_ || receivers_ == 0) return WaitState::closed;
-        const WaitState room = make_room(may_wait ? &waiter : nullptr, trash);
+        const WaitState room = make_room(&waiter, trash);
         bool last = false;
         if (room == WaitState::done) {
           last = deliver_instead([&](void* slot) { return waiter.transfer(waiter, slot); }, trash, wake);
@@ -113,10 +104,10 @@ class ChannelCore {
     Trash trash;
     const Lock lock(mutex_);
     if (closed_ || receivers_ == 0) return WaitState::closed;
-    if (ring_.size() + reserved_ == ring_.capacity()) {
+    if (buffer_.size() + reserved_ == buffer_.capacity()) {
       const bool drops = overflow_ == Overflow::drop_oldest || overflow_ == Overflow::latest;
-      if (drops && !ring_.empty()) {
-        drop_front(trash);
+      if (drops && !buffer_.empty()) {
+        buffer_.drop_front(trash);
       } else if (overflow_ == Overflow::wait && waiter) {
         senders_waiting_.push(*waiter);
         return WaitState::queued;
@@ -135,15 +126,10 @@ class ChannelCore {
     WakeList wake;
     const Lock lock(mutex_);
     if (receivers_ == 0) return false;
-    if (overflow_ == Overflow::latest && !ring_.empty()) drop_front(trash);
+    if (overflow_ == Overflow::latest && !buffer_.empty()) buffer_.drop_front(trash);
     --reserved_;
     try {
-      deliver_instead(
-          [&](void* slot) {
-            construct(slot);
-            return true;
-          },
-          trash, wake);
+      deliver_one(construct, trash, wake);
     } catch (...) {
       ++reserved_;
       throw;
@@ -168,8 +154,8 @@ class ChannelCore {
   WaitState receive(Take&& take, ReceiveWaiter<T>* waiter, std::exception_ptr& reason) {
     WakeList wake;
     const Lock lock(mutex_);
-    if (!ring_.empty()) {
-      take_front(take);
+    if (!buffer_.empty()) {
+      buffer_.take_front(take);
       admit_waiting(wake);
       return WaitState::done;
     }
@@ -192,10 +178,10 @@ class ChannelCore {
     state = WaitState::done;
     // Senders that wait come in as room appears, so that one call can take more than the capacity holds.
     try {
-      while (taken < max && !ring_.empty()) {
-        take_front(take);
+      while (taken < max && !buffer_.empty()) {
+        buffer_.take_front(take);
         ++taken;
-        if (ring_.empty()) admit_waiting(wake);
+        if (buffer_.empty()) admit_waiting(wake);
       }
     } catch (...) {
       // It stays in front, for the next call to meet; those before it are to be told of.
@@ -229,8 +215,7 @@ class ChannelCore {
   /// move threw.
   void count_undelivered() noexcept {
     const Lock lock(mutex_);
-    --received_;
-    ++dropped_;
+    buffer_.count_undelivered();
   }
 
   void close(std::exception_ptr reason) noexcept {
@@ -239,15 +224,15 @@ class ChannelCore {
     if (closed_) return;
     closed_ = true;
     reason_ = std::move(reason);
-    fail_senders(wake);
+    close_all(senders_waiting_, wake);
     wake_if_ended(wake);
   }
 
   std::size_t discard() noexcept {
-    std::optional<Ring<T>> unwanted;
+    typename Buffer<T>::TrashAll trash;
     WakeList wake;
     const Lock lock(mutex_);
-    const std::size_t count = empty_into(unwanted);
+    const std::size_t count = buffer_.drop_all(trash);
     admit_waiting(wake);
     wake_if_ended(wake);
     return count;
@@ -259,19 +244,16 @@ class ChannelCore {
   }
   [[nodiscard]] ChannelStats stats() const noexcept {
     const Lock lock(mutex_);
-    return {admitted_,
-            received_,
-            dropped_,
-            ring_.size(),
-            reserved_,
-            capacity(),
-            senders_waiting_.size(),
-            receivers_waiting_.size()};
+    ChannelStats stats;
+    buffer_.fill(stats);
+    stats.reserved = reserved_;
+    stats.waiting_senders = senders_waiting_.size();
+    stats.waiting_receivers = receivers_waiting_.size();
+    return stats;
   }
 
  private:
-  /// Holds a dropped value until the lock is released: declared before the lock.
-  using Trash = std::optional<T>;
+  using Trash = typename Buffer<T>::Trash;
 
   bool take_back(Waiter& waiter, WaitQueue& queue) noexcept {
     const Lock lock(mutex_);
@@ -290,13 +272,13 @@ class ChannelCore {
     return waiter;
   }
 
-  [[nodiscard]] bool ended() const noexcept { return closed_ && ring_.empty() && reserved_ == 0; }
+  [[nodiscard]] bool ended() const noexcept { return closed_ && buffer_.empty() && reserved_ == 0; }
 
   /// `done`: there is room for one more. `idle`: the new value is to be dropped, and is counted already. Else `full` or
   /// `queued`.
   WaitState make_room(SendWaiter* waiter, Trash& trash) {
-    if (overflow_ == Overflow::latest && !ring_.empty()) drop_front(trash);
-    if (ring_.size() + reserved_ < ring_.capacity()) return WaitState::done;
+    if (overflow_ == Overflow::latest && !buffer_.empty()) buffer_.drop_front(trash);
+    if (buffer_.size() + reserved_ < buffer_.capacity()) return WaitState::done;
     switch (overflow_) {
       case Overflow::wait:
         if (!waiter) return WaitState::full;
@@ -305,8 +287,8 @@ class ChannelCore {
       case Overflow::reject:
         return WaitState::full;
       case Overflow::drop_oldest:
-        if (!ring_.empty()) {
-          drop_front(trash);
+        if (!buffer_.empty()) {
+          buffer_.drop_front(trash);
           return WaitState::done;
         }
         break;
@@ -314,32 +296,20 @@ class ChannelCore {
       case Overflow::latest:
         break;
     }
-    ++admitted_;
-    ++dropped_;
+    buffer_.count_refused();
     return WaitState::idle;
-  }
-
-  void drop_front(Trash& trash) {
-    trash.emplace(std::move(ring_.front()));
-    ring_.pop();
-    ++dropped_;
   }
 
   /// To the receiver that waits longest, else into the ring. Returns what `construct` returned; when it throws, nothing
   /// changed.
   template <class Construct>
   bool deliver(Construct&& construct, WakeList& wake) {
-    if (receivers_waiting_.empty()) {
-      const bool last = ring_.push_with(construct);
-      ++admitted_;
-      return last;
-    }
+    if (receivers_waiting_.empty()) return buffer_.push(construct);
     auto& receiver = static_cast<ReceiveWaiter<T>&>(receivers_waiting_.front());
     const bool last = construct(receiver.slot());
     receiver.has_value = true;
     receivers_waiting_.remove(receiver);
-    ++admitted_;
-    ++received_;
+    buffer_.count_passed();
     receiver.finish(WaitState::done, wake);
     return last;
   }
@@ -350,52 +320,45 @@ class ChannelCore {
     try {
       return deliver(construct, wake);
     } catch (...) {
-      if (trash) restore_front(*trash);
+      buffer_.restore_front(trash);
       throw;
     }
   }
-  void restore_front(T& dropped) noexcept {
-    try {
-      ring_.push_front(std::move(dropped));
-      --dropped_;
-    } catch (...) {
-    }
-  }
-
-  template <class Take>
-  void take_front(Take&& take) {
-    take(ring_.front());
-    ring_.pop();
-    ++received_;
+  template <class Construct>
+  void deliver_one(Construct& construct, Trash& trash, WakeList& wake) {
+    deliver_instead(
+        [&construct](void* slot) {
+          construct(slot);
+          return true;
+        },
+        trash, wake);
   }
 
   /// Gives the room that appeared to those that wait for it, in their order.
   void admit_waiting(WakeList& wake) noexcept {
-    while (!senders_waiting_.empty() && ring_.size() + reserved_ < ring_.capacity()) {
+    while (!senders_waiting_.empty() && buffer_.size() + reserved_ < buffer_.capacity()) {
       auto& sender = static_cast<SendWaiter&>(senders_waiting_.front());
+      auto how = WaitState::done;
       if (!sender.transfer) {
         ++reserved_;
-        senders_waiting_.remove(sender);
-        sender.finish(WaitState::done, wake);
-        continue;
+      } else {
+        try {
+          if (!deliver([&](void* slot) { return sender.transfer(sender, slot); }, wake)) continue;
+        } catch (...) {
+          sender.error = std::current_exception();
+          how = WaitState::failed;
+        }
       }
-      try {
-        if (!deliver([&](void* slot) { return sender.transfer(sender, slot); }, wake)) continue;
-        senders_waiting_.remove(sender);
-        sender.finish(WaitState::done, wake);
-      } catch (...) {
-        sender.error = std::current_exception();
-        senders_waiting_.remove(sender);
-        sender.finish(WaitState::failed, wake);
-      }
+      senders_waiting_.remove(sender);
+      sender.finish(how, wake);
     }
   }
 
-  void fail_senders(WakeList& wake) noexcept {
-    while (!senders_waiting_.empty()) {
-      Waiter& sender = senders_waiting_.front();
-      senders_waiting_.remove(sender);
-      sender.finish(WaitState::closed, wake);
+  static void close_all(WaitQueue& queue, WakeList& wake) noexcept {
+    while (!queue.empty()) {
+      Waiter& waiter = queue.front();
+      queue.remove(waiter);
+      waiter.finish(WaitState::closed, wake);
     }
   }
 
@@ -409,40 +372,24 @@ class ChannelCore {
     }
   }
 
-  std::size_t empty_into(std::optional<Ring<T>>& unwanted) noexcept {
-    const std::size_t count = ring_.size();
-    if (count != 0) {
-      dropped_ += count;
-      unwanted.emplace(std::move(ring_));
-    }
-    return count;
-  }
-
   /// The last receiver has gone: what is buffered can't reach anybody, and nothing more comes.
   void end_receiving() noexcept {
-    std::optional<Ring<T>> unwanted;
+    typename Buffer<T>::TrashAll trash;
     WakeList wake;
     const Lock lock(mutex_);
-    empty_into(unwanted);
-    fail_senders(wake);
-    while (!receivers_waiting_.empty()) {
-      Waiter& receiver = receivers_waiting_.front();
-      receivers_waiting_.remove(receiver);
-      receiver.finish(WaitState::closed, wake);
-    }
+    buffer_.drop_all(trash);
+    close_all(senders_waiting_, wake);
+    close_all(receivers_waiting_, wake);
   }
 
   mutable Mutex mutex_;
   typename Sync::Counter refs_{0};
   typename Sync::Counter senders_{0};
   typename Sync::Counter receivers_{0};
-  Ring<T> ring_;
+  Buffer<T> buffer_;
   std::size_t reserved_ = 0;
   WaitQueue senders_waiting_;
   WaitQueue receivers_waiting_;
-  std::uint64_t admitted_ = 0;
-  std::uint64_t received_ = 0;
-  std::uint64_t dropped_ = 0;
   std::uint64_t last_key_ = 0;
   Overflow overflow_;
   bool closed_ = false;

@@ -202,7 +202,7 @@ class [[nodiscard("co_await it: nothing is sent before")]] SendAllOperation
 
   [[nodiscard]] bool await_ready() {
     this->prepare();
-    return this->settle(next_ == last_ ? WaitState::done : this->core_.send_run(*this, true));
+    return this->settle(next_ == last_ ? WaitState::done : this->core_.send_run(*this));
   }
   std::size_t await_resume() {
     this->resumed();
