@@ -27,7 +27,7 @@ class StreamWaiter : public Cancellable {
   }
   /// Queued: somebody wakes it. Otherwise it was done at once, and gives up its turn.
   void await_suspend(std::coroutine_handle<>) noexcept {
-    if (state_ == Stage::ready) promise_->home().resume_here(promise_->resumable());
+    if (!waited_) promise_->home().resume_here(promise_->resumable());
   }
 
  protected:
@@ -55,6 +55,8 @@ class StreamWaiter : public Cancellable {
   StreamWaiter* prev_ = nullptr;
   StreamWaiter* next_ = nullptr;
   Stage state_ = Stage::ready;
+  // Its home's own: while it suspends, another thread may be writing `state_`.
+  bool waited_ = false;
 };
 
 /// First come, first served. Everything under the owner's mutex.
@@ -95,12 +97,13 @@ class StreamWaitList {
 };
 
 inline StreamWaiter::~StreamWaiter() {
-  if (state_ == Stage::ready) return;
+  if (!waited_) return;
   const std::lock_guard lock(mutex_);
   if (state_ == Stage::queued) list_.remove(*this);
 }
 
 inline void StreamWaiter::wait_locked() noexcept {
+  waited_ = true;
   state_ = Stage::queued;
   list_.push(*this);
   promise_->scope().link(*this);
