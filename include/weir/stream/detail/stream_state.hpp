@@ -70,6 +70,7 @@ class [[nodiscard("co_await it")]] StreamEndOperation : public StreamWaiter {
   explicit StreamEndOperation(std::shared_ptr<State> state) noexcept
       : StreamWaiter(state->mutex(), state->waiters(), kind), state_(std::move(state)) {}
   StreamEndOperation(StreamEndOperation&& other) noexcept : StreamEndOperation(std::move(other.state_)) {}
+  ~StreamEndOperation() { leave(); }
 
   [[nodiscard]] bool blocks_this_thread() const noexcept { return !state_->done() && state_->runs_on_this_thread(); }
 

@@ -9,6 +9,7 @@
 
 #include <coroutine>
 #include <mutex>
+#include <utility>
 
 #include <weir/core/cancel_scope.hpp>
 #include <weir/core/error.hpp>
@@ -33,7 +34,11 @@ class StreamWaiter : public Cancellable {
  protected:
   StreamWaiter(std::mutex& mutex, StreamWaitList& list, const Kind& kind) noexcept
       : Cancellable(kind), mutex_(mutex), list_(list) {}
-  ~StreamWaiter();
+  ~StreamWaiter() { leave(); }
+
+  /// Leaves the list, if it is destroyed while it waits. Who owns a share of the list's owner does it before giving
+  /// that up.
+  void leave() noexcept;
 
   /// Under the mutex: waits for a wake.
   void wait_locked() noexcept;
@@ -41,6 +46,7 @@ class StreamWaiter : public Cancellable {
   /// On resumption: throws when it was cancelled.
   void resumed() {
     unlink();
+    waited_ = false;
     if (state_ == Stage::cancelled) throw Error(Errc::cancelled);
   }
   static void cancel(Cancellable& self) noexcept;
@@ -96,8 +102,8 @@ class StreamWaitList {
   StreamWaiter* last_ = nullptr;
 };
 
-inline StreamWaiter::~StreamWaiter() {
-  if (!waited_) return;
+inline void StreamWaiter::leave() noexcept {
+  if (!std::exchange(waited_, false)) return;
   const std::lock_guard lock(mutex_);
   if (state_ == Stage::queued) list_.remove(*this);
 }
