@@ -294,6 +294,23 @@ TEST_CASE("channel: only the handles of an spsc channel can't be copied", "[chan
   STATIC_REQUIRE(std::is_nothrow_move_assignable_v<weir::SpscChannelReceiver<int>>);
 }
 
+TEST_CASE("channel: an operation is awaited once", "[channel]") {
+  asio::io_context context;
+  auto [tx, rx] = weir::make_channel<int>(context);
+  CHECK(tx.try_send(1));
+  CHECK(tx.try_send(2));
+  std::optional<int> got;
+  Root root(context, [&, &from = rx]() -> Task<> {
+    auto operation = from.receive();
+    got = co_await operation;
+    co_await operation;
+  });
+  poll(context);
+  CHECK(got == 1);
+  CHECK(root.code() == Errc::task_consumed);
+  CHECK(rx.try_receive() == 2);
+}
+
 // Cancelling.
 
 TEMPLATE_TEST_CASE("channel: a cancelled send gives the value back", "[channel]", EACH_KIND) {
@@ -533,11 +550,11 @@ TEST_CASE("channel: a value may use the channel when it is destroyed", "[channel
   const auto policy = GENERATE(Overflow::wait, Overflow::drop_newest, Overflow::drop_oldest, Overflow::latest);
   auto [tx, rx] = weir::make_channel<Caller>(context, {.capacity = 1, .overflow = policy});
   int calls = 0;
-  const auto call = [&calls, &tx = tx, &rx = rx] {
+  const auto call = [&calls, &sending = tx, &receiving = rx] {
     ++calls;
-    if (tx) CHECK(adds_up(tx.stats()));
-    if (rx) CHECK(adds_up(rx.stats()));
-    if (rx) (void)rx.closed();
+    if (sending) CHECK(adds_up(sending.stats()));
+    if (receiving) CHECK(adds_up(receiving.stats()));
+    if (receiving) (void)receiving.closed();
   };
   CHECK(tx.try_send(Caller(call)));
   CHECK(calls == 0);
@@ -571,9 +588,9 @@ TEST_CASE("channel: a reason may use the channel when it is destroyed", "[channe
   asio::io_context context;
   auto [tx, rx] = weir::make_channel<int>(context);
   int calls = 0;
-  auto call = [&calls, &rx = rx] {
+  auto call = [&calls, &receiving = rx] {
     ++calls;
-    CHECK(rx.closed());
+    CHECK(receiving.closed());
   };
   tx.close();
   tx.close(std::make_exception_ptr(Reason(call)));

@@ -33,7 +33,7 @@ void spin(std::uint32_t rounds) {
   for (; rounds != 0; --rounds) std::atomic_signal_fence(std::memory_order_seq_cst);
 }
 
-int values_each() { return weir_test::stress(1) * 10000; }
+int values_each() { return weir_test::stress(1) * 30000; }
 
 template <class Tx>
 Task<> sends(Tx tx, int who, Totals& totals) {
@@ -165,7 +165,7 @@ struct Cancelled {
 
 TEST_CASE("channel threads: cancels, closes and handle copies from elsewhere lose no value", "[threads]") {
   std::mt19937 random(7);
-  const int rounds = weir_test::stress(1) * 200;
+  const int rounds = weir_test::stress(1) * 1000;
   std::uint64_t wrong = 0;
   for (int round = 0; round < rounds; ++round) {
     std::atomic<int> told_sent{0};
@@ -232,7 +232,7 @@ TEST_CASE("channel threads: cancels, closes and handle copies from elsewhere los
 }
 
 TEST_CASE("channel threads: a context that goes while another uses its channel", "[threads]") {
-  const int rounds = weir_test::stress(1) * 400;
+  const int rounds = weir_test::stress(1) * 1000;
   std::uint64_t wrong = 0;
   for (int round = 0; round < rounds; ++round) {
     asio::thread_pool steady(1);
@@ -282,13 +282,14 @@ TEST_CASE("channel threads: a context that goes while another uses its channel",
 }
 
 TEST_CASE("channel threads: threads without coroutines send, receive and close", "[threads]") {
-  const int rounds = weir_test::stress(1) * 10;
+  const int rounds = weir_test::stress(1) * 50;
   std::uint64_t wrong = 0;
   for (int round = 0; round < rounds; ++round) {
     asio::io_context context;
     auto [tx, rx] = weir::make_channel<int>(context, {.capacity = 4, .overflow = Overflow::drop_oldest});
     std::atomic<std::uint64_t> sent{0};
     std::atomic<std::uint64_t> received{0};
+    std::atomic<int> torn{0};
     std::vector<std::thread> threads;
     for (int i = 0; i < 2; ++i) {
       threads.emplace_back([&, mine = tx] {
@@ -298,8 +299,16 @@ TEST_CASE("channel threads: threads without coroutines send, receive and close",
         }
       });
       threads.emplace_back([&, mine = rx] {
-        while (!mine.closed() || mine.stats().buffered != 0) {
-          if (mine.try_receive()) ++received;
+        for (;;) {
+          const bool ended = mine.closed();
+          // A snapshot is consistent, whatever goes on.
+          const auto snapshot = mine.stats();
+          if (!adds_up(snapshot)) ++torn;
+          if (mine.try_receive()) {
+            ++received;
+          } else if (ended) {
+            break;
+          }
         }
       });
     }
@@ -309,7 +318,8 @@ TEST_CASE("channel threads: threads without coroutines send, receive and close",
     threads[1].join();
     threads[3].join();
     const auto stats = rx.stats();
-    if (stats.admitted != sent || stats.received != received || stats.buffered != 0 || !adds_up(stats)) ++wrong;
+    if (stats.admitted != sent || stats.received != received || stats.buffered != 0 || !adds_up(stats) || torn != 0)
+      ++wrong;
   }
   CHECK(wrong == 0);
 }

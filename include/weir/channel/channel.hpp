@@ -125,7 +125,12 @@ auto make_channel_of(asio::any_io_executor executor, const ChannelOptions& optio
 /// Every awaited operation: resumes on the coroutine's own home, in the order in which the operations came; is
 /// cancelled with the coroutine's scope, which throws `Error(Errc::cancelled)`, also when it was cancelled before it
 /// began; what completed first stays completed. It throws `Error(Errc::channel_closed)` when the channel is or becomes
-/// closed. It allocates nothing; the channel's first value allocates its ring, once.
+/// closed. It allocates nothing; the channel's first value allocates its ring (again after a `discard`). It is awaited
+/// once; until then it can be moved, so that it can be given to what takes awaitables.
+///
+/// Values are moved, copied or built under the channel's lock, where what they were moved from is destroyed as well: in
+/// neither may a value use the channel. It may do so when it is destroyed with its value, which happens outside. What a
+/// constructor throws, the operation that it was for throws; the channel is then as it was before.
 template <class T, class Sync = detail::SharedSync>
 class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
  public:
@@ -177,9 +182,11 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
   }
 
   /// Sends by completion token, `void(std::error_code, std::optional<T> returned)`: `returned` holds the value when it
-  /// was not sent (`channel_closed`, `channel_full`, or Asio's `operation_aborted` after a cancel by the token's slot).
-  /// The operation is queued before the call returns, the handler is never called inside it. One allocation for the
-  /// operation and one for the post, with the handler's allocator.
+  /// was not sent (`channel_closed`, `channel_full`, Asio's `operation_aborted` after a cancel by the token's slot, or
+  /// what the value's move threw). The operation is queued before the call returns; the handler is never called inside
+  /// it, and is destroyed uncalled when its execution context goes first. One allocation for the operation and one for
+  /// the post, with the handler's allocator (which the post of an `any_io_executor` ignores), and one for a value whose
+  /// move may throw.
   template <class Token>
   auto async_send(T value, Token&& token) const {
     auto initiate = [](auto handler, detail::CoreRef<Core> core, T v) {
@@ -204,13 +211,16 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
  public:
   ChannelReceiver() noexcept = default;
 
-  /// The next value. Empty: closed and drained; when it was closed with a reason, that is thrown instead. O(1).
+  /// The next value. Empty: closed and drained; when it was closed with a reason, that is thrown instead. O(1). A value
+  /// that was handed to a receiver that waited, and whose move to it throws then, is counted as dropped.
   [[nodiscard]] AwaitableOf<std::optional<T>> auto receive() const {
     return detail::ReceiveOperation<T, Sync>(this->core());
   }
 
   /// Waits for one value and takes what is there, up to `max` (from 1), in one critical section: assigned to `*out++`,
-  /// which happens under the channel's lock. Gives their number; 0: closed and drained (or the reason is thrown).
+  /// which happens under the channel's lock. Gives their number; 0: closed and drained (or the reason is thrown). What
+  /// `out` or a move throws is thrown if it was the first; else the call ends there, and that value stays in the
+  /// channel.
   template <std::output_iterator<T> Out>
   [[nodiscard]] AwaitableOf<std::size_t> auto receive_some(Out out, std::size_t max) const {
     if (max == 0) throw Error(Errc::invalid_argument, "receive_some: max must be at least 1");
