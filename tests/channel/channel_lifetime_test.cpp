@@ -323,7 +323,7 @@ TEMPLATE_TEST_CASE("channel: a cancelled send gives the value back", "[channel]"
   Root copy(f.context, [&]() -> Task<> { co_await f.tx.send(copied); });
   Root emplace(f.context, [&]() -> Task<> { co_await f.tx.send_emplace("x"); });
   Root all(f.context, [&]() -> Task<> { co_await f.tx.send_all(std::move(range)); });
-  Root reserve(f.context, [&]() -> Task<> { co_await f.tx.reserve(); });
+  Root reserve(f.context, [&]() -> Task<> { [[maybe_unused]] const auto permit = co_await f.tx.reserve(); });
   poll(f.context);
   CHECK(f.tx.stats().waiting_senders == 5);
   for (Root* const root : {&all, &send, &reserve, &emplace, &copy}) {
@@ -437,7 +437,7 @@ TEMPLATE_TEST_CASE("channel: a context that goes leaves nothing in the channel",
     });
     Root emplace(*context, [&]() -> Task<> { co_await full.send_emplace(std::ref(ledger), 103); });
     Root all(*context, [&]() -> Task<> { co_await full.send_all(std::move(range)); });
-    Root reserve(*context, [&]() -> Task<> { co_await full.reserve(); });
+    Root reserve(*context, [&]() -> Task<> { [[maybe_unused]] const auto permit = co_await full.reserve(); });
     poll(*context);
     CHECK(tx.stats().waiting_receivers == 2);
     CHECK(full.stats().waiting_senders == 4);

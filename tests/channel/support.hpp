@@ -156,7 +156,11 @@ template <class F>
 Task<std::error_code> code_of(F operation) {
   try {
     auto&& awaiter = operation();
-    co_await std::move(awaiter);
+    if constexpr (std::is_void_v<weir::await_result_t<decltype(operation())>>) {
+      co_await std::move(awaiter);
+    } else {
+      [[maybe_unused]] const auto result = co_await std::move(awaiter);
+    }
   } catch (const std::system_error& error) {
     co_return error.code();
   }
