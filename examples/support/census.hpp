@@ -53,15 +53,16 @@ struct HeaderFacts {
   return {header.folder, text.size(), scan_includes(text)};
 }
 
+/// What is in one folder.
+struct FolderTotals {
+  std::uint64_t headers = 0;
+  std::uint64_t lines = 0;
+  friend bool operator==(const FolderTotals&, const FolderTotals&) = default;
+};
+
 /// Several counts made in one pass. The same headers give the same census in whatever order they come.
 class Census {
  public:
-  struct FolderTotals {
-    std::uint64_t headers = 0;
-    std::uint64_t lines = 0;
-    friend bool operator==(const FolderTotals&, const FolderTotals&) = default;
-  };
-
   void add(HeaderFacts facts) {
     ++headers_;
     lines_ += facts.scan.lines;

@@ -6,7 +6,6 @@
 #include <unistd.h>
 
 #include <array>
-#include <asio/posix/stream_descriptor.hpp>
 #include <cerrno>
 #include <cstdint>
 #include <optional>
@@ -21,6 +20,8 @@
 #include <weir/core/this_task.hpp>
 #include <weir/core/use_task.hpp>
 #include <weir/stream/emitter.hpp>
+
+#include <asio/posix/stream_descriptor.hpp>
 
 namespace example {
 

@@ -36,27 +36,30 @@ struct LogRecord {
   return record;
 }
 
+/// What was asked of one path.
+struct PathTotals {
+  std::uint64_t requests = 0;
+  std::uint64_t bytes = 0;
+  friend bool operator==(const PathTotals&, const PathTotals&) = default;
+};
+
+/// A line that is no log line.
+struct MalformedLine {
+  std::string_view reason;
+  std::string text;
+  friend bool operator==(const MalformedLine&, const MalformedLine&) = default;
+};
+
 /// Several counts made in one pass. The same records give the same summary in whatever order they come.
 class LogSummary {
  public:
-  struct PathTotals {
-    std::uint64_t requests = 0;
-    std::uint64_t bytes = 0;
-    friend bool operator==(const PathTotals&, const PathTotals&) = default;
-  };
-  struct Malformed {
-    std::string_view reason;
-    std::string text;
-    friend bool operator==(const Malformed&, const Malformed&) = default;
-  };
-
   static constexpr std::size_t shown_malformed = 5;
 
   void add(LogRecord record) {
     ++lines_;
     if (const auto* const fault = std::get_if<LogFault>(&record.content)) {
       ++malformed_;
-      first_malformed_.insert_or_assign(record.line, Malformed{fault->reason, std::move(record.text)});
+      first_malformed_.insert_or_assign(record.line, MalformedLine{fault->reason, std::move(record.text)});
       if (first_malformed_.size() > shown_malformed) first_malformed_.erase(std::prev(first_malformed_.end()));
       return;
     }
@@ -78,7 +81,9 @@ class LogSummary {
   [[nodiscard]] const std::map<int, std::uint64_t>& by_hour() const noexcept { return by_hour_; }
   [[nodiscard]] const std::unordered_map<std::string, PathTotals>& by_path() const noexcept { return by_path_; }
   /// By line number.
-  [[nodiscard]] const std::map<std::uint64_t, Malformed>& first_malformed() const noexcept { return first_malformed_; }
+  [[nodiscard]] const std::map<std::uint64_t, MalformedLine>& first_malformed() const noexcept {
+    return first_malformed_;
+  }
 
  private:
   std::uint64_t lines_ = 0;
@@ -87,7 +92,7 @@ class LogSummary {
   std::map<int, std::uint64_t> by_status_;
   std::map<int, std::uint64_t> by_hour_;
   std::unordered_map<std::string, PathTotals> by_path_;
-  std::map<std::uint64_t, Malformed> first_malformed_;
+  std::map<std::uint64_t, MalformedLine> first_malformed_;
 };
 
 /// The summary as the JSON object of `--json`, but for what the run adds: strategy, seconds, outcome.

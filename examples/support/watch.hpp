@@ -1,7 +1,6 @@
 /// What a program does while its stream runs: it shows how far it is, and listens for Ctrl-C.
 #pragma once
 
-#include <asio/signal_set.hpp>
 #include <csignal>
 #include <functional>
 #include <optional>
@@ -14,6 +13,8 @@
 #include <weir/core/use_task.hpp>
 #include <weir/core/when_any.hpp>
 #include <weir/stream/emitting_task.hpp>
+
+#include <asio/signal_set.hpp>
 
 #include "support/progress.hpp"
 

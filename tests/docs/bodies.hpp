@@ -15,10 +15,11 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <asio/use_future.hpp>
 #include <weir/sim/explore.hpp>
 #include <weir/sim/simulator.hpp>
 #include <weir/weir.hpp>
+
+#include <asio/use_future.hpp>
 
 // An example that is wrong fails, whatever the build type. The variable is there for GCC 12: docs/traps.md, "a
 // condition that awaits".
