@@ -2,6 +2,8 @@
 
 #include "support/catch.hpp"
 
+#include "core/manual_home.hpp"
+
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -10,82 +12,7 @@
 
 #include <weir/core/root_registry.hpp>
 
-namespace {
-
-using Log = std::vector<std::string>;
-
-/// A home without a task, whose posts the test carries out by hand.
-class ManualHome final : public weir::Home {
- public:
-  explicit ManualHome(asio::io_context& context, int budget = 256) : Home(context, budget) {}
-
-  [[nodiscard]] asio::any_io_executor base_executor() const override { return {}; }
-  [[nodiscard]] bool runs_on_this_thread() const noexcept override { return false; }
-
-  /// Carries out the posted drains until none is left; says how many there were.
-  int run() {
-    retain();
-    int drains = 0;
-    while (posts != drains_) {
-      ++drains_;
-      ++drains;
-      drain();
-    }
-    release();
-    return drains;
-  }
-  void abandon_post() {
-    ++drains_;
-    abandon();
-  }
-
-  int posts = 0;
-  int finishes = 0;
-  int frames_destroyed = 0;
-  int handlers_forgotten = 0;
-  bool* destroyed = nullptr;
-
- private:
-  void post() noexcept override { ++posts; }
-  void finish() noexcept override { ++finishes; }
-  void destroy_root() noexcept override { ++frames_destroyed; }
-  void forget_handler() noexcept override { ++handlers_forgotten; }
-  void forget_executor() noexcept override {}
-  void destroy_block() noexcept override {
-    if (destroyed) *destroyed = true;
-    delete this;
-  }
-
-  int drains_ = 0;
-};
-
-class Step : public weir::Resumable {
- public:
-  Step(Log& log, std::string name) : log_(log), name_(std::move(name)) {
-    callback = [](Resumable& self, bool run) noexcept {
-      auto& step = static_cast<Step&>(self);
-      step.log_.push_back(run ? step.name_ : "dropped " + step.name_);
-      if (run && step.then) step.then();
-    };
-  }
-  std::function<void()> then;
-
- private:
-  Log& log_;
-  std::string name_;
-};
-
-struct Fixture {
-  asio::io_context context;
-  ManualHome& home = *new ManualHome(context);
-  Log log;
-  Step a{log, "a"};
-  Step b{log, "b"};
-  Step c{log, "c"};
-  ~Fixture() { home.release(); }
-};
-
-}  // namespace
+using namespace weir_test;
 
 TEST_CASE("home: runs what is handed over in the order of arrival, with one post") {
   Fixture f;
@@ -269,52 +196,4 @@ TEST_CASE("home: memory that was given back is used again, and holds the block m
   CHECK_FALSE(destroyed);
   home.deallocate(one, 300);
   CHECK(destroyed);
-}
-
-TEST_CASE("home: a wake list posts after the lock, in the order in which homes were woken") {
-  Fixture f;
-  Fixture g;
-  {
-    std::mutex mutex;
-    weir::WakeList wake;
-    const std::lock_guard lock(mutex);
-    wake.add(f.home, f.a);
-    wake.add(g.home, g.a);
-    wake.add(f.home, f.b);
-    CHECK(f.home.posts == 0);
-    CHECK(g.home.posts == 0);
-  }
-  CHECK(f.home.posts == 1);
-  CHECK(g.home.posts == 1);
-  f.home.run();
-  g.home.run();
-  CHECK(f.log == Log{"a", "b"});
-  CHECK(g.log == Log{"a"});
-}
-
-TEST_CASE("home: a wake list calls what was deferred, once, after the posts") {
-  struct Deferred : weir::WakeList::Deferred {
-    int fired = 0;
-    int posts_seen = -1;
-    ManualHome* home = nullptr;
-  };
-  Fixture f;
-  Deferred deferred;
-  deferred.home = &f.home;
-  deferred.fire = [](weir::WakeList::Deferred& self) noexcept {
-    auto& d = static_cast<Deferred&>(self);
-    ++d.fired;
-    d.posts_seen = d.home->posts;
-  };
-  {
-    weir::WakeList wake;
-    wake.add(deferred);
-    wake.add(f.home, f.a);
-    CHECK(deferred.fired == 0);
-    wake.flush();
-    CHECK(deferred.fired == 1);
-  }
-  CHECK(deferred.fired == 1);
-  CHECK(deferred.posts_seen == 1);
-  f.home.run();
 }

@@ -17,6 +17,7 @@
 #include <weir/core/detail/cancellation_state.hpp>
 #include <weir/core/spawn.hpp>
 #include <weir/core/timer.hpp>
+#include <weir/core/wake_list.hpp>
 
 namespace weir {
 

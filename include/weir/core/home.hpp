@@ -183,43 +183,6 @@ class Home {
   std::uint64_t id_ = 0;
 };
 
-/// What is woken under a lock and posted after it: declare it before the lock, so that it is destroyed after.
-class WakeList {
- public:
-  /// Something else to be done after the lock: linked in by `add`, called once by the destructor.
-  struct Deferred {
-    Deferred* next = nullptr;
-    void (*fire)(Deferred& self) noexcept = nullptr;
-  };
-
-  WakeList() = default;
-  WakeList(const WakeList&) = delete;
-  WakeList& operator=(const WakeList&) = delete;
-  ~WakeList() {
-    if (homes_ || deferred_) [[unlikely]]
-      flush();
-  }
-
-  void add(Home& home, Resumable& r) noexcept {
-    if (!home.enqueue(r)) return;
-    home.wake_next_ = nullptr;
-    *homes_end_ = &home;
-    homes_end_ = &home.wake_next_;
-  }
-  void add(Deferred& d) noexcept {
-    d.next = nullptr;
-    *deferred_end_ = &d;
-    deferred_end_ = &d.next;
-  }
-  void flush() noexcept;
-
- private:
-  Home* homes_ = nullptr;
-  Home** homes_end_ = &homes_;
-  Deferred* deferred_ = nullptr;
-  Deferred** deferred_end_ = &deferred_;
-};
-
 inline bool Home::enqueue(Resumable& r) noexcept {
   Resumable* head = inbox_.load(std::memory_order_relaxed);
   for (;;) {
@@ -392,21 +355,6 @@ inline void Home::destroy_frame() noexcept {
   }
   discard_all();
   forget_executor();
-}
-
-inline void WakeList::flush() noexcept {
-  while (homes_) {
-    Home* const home = homes_;
-    homes_ = home->wake_next_;
-    home->submit();
-  }
-  homes_end_ = &homes_;
-  while (deferred_) {
-    Deferred* const d = deferred_;
-    deferred_ = d->next;
-    d->fire(*d);
-  }
-  deferred_end_ = &deferred_;
 }
 
 }  // namespace weir

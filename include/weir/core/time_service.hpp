@@ -21,6 +21,7 @@
 #include <weir/asio.hpp>
 #include <weir/core/detail/pairing_heap.hpp>
 #include <weir/core/home.hpp>
+#include <weir/core/wake_list.hpp>
 
 namespace weir {
 

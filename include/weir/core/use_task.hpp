@@ -1,7 +1,8 @@
 /// `use_task`: any Asio operation, awaited in a weir coroutine.
 ///
 /// Who owns what, and who may touch it:
-///  1. The awaiter lives in the coroutine's frame; an `AsioOperation` block of its own, counted by references, holds what
+///  1. The awaiter lives in the coroutine's frame; an `AsioOperation` block of its own, counted by references, holds
+///  what
 ///     the operation needs: the cancellation signal, the results. The handler holds the block, never the frame, so it
 ///     may outlive the frame: the frame is destroyed with the root's context, the handler with the I/O object's.
 ///  2. The block becomes ready by being handed to the home with the handler's reference. If the home is dead by then,
@@ -129,7 +130,8 @@ class OperationHandler {
   using allocator_type = HomeAllocator<void>;
   using cancellation_slot_type = asio::cancellation_slot;
 
-  explicit OperationHandler(AsioOperation<Args...>& operation) noexcept : operation_(&operation), home_(&operation.home()) {
+  explicit OperationHandler(AsioOperation<Args...>& operation) noexcept
+      : operation_(&operation), home_(&operation.home()) {
     operation.retain();
   }
   OperationHandler(OperationHandler&& other) noexcept

@@ -16,6 +16,7 @@
 #include <weir/channel/detail/async_registry.hpp>
 #include <weir/channel/detail/core.hpp>
 #include <weir/channel/detail/sync.hpp>
+#include <weir/core/wake_list.hpp>
 
 namespace weir::detail {
 

@@ -21,7 +21,7 @@
 #include <weir/channel/detail/buffer.hpp>
 #include <weir/channel/detail/waiter.hpp>
 #include <weir/channel/options.hpp>
-#include <weir/core/error.hpp>
+#include <weir/core/wake_list.hpp>
 
 namespace weir::detail {
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <weir/core/home.hpp>
+#include <weir/core/wake_list.hpp>
 
 namespace weir::detail {
 

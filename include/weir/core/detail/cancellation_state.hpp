@@ -26,6 +26,7 @@
 
 #include <weir/core/home.hpp>
 #include <weir/core/time_service.hpp>
+#include <weir/core/wake_list.hpp>
 
 namespace weir::detail {
 

@@ -30,6 +30,7 @@
 #include <weir/core/cancellation.hpp>
 #include <weir/core/home.hpp>
 #include <weir/core/time_service.hpp>
+#include <weir/core/wake_list.hpp>
 #include <weir/stream/cancellation_level.hpp>
 #include <weir/stream/detail/event_clock.hpp>
 #include <weir/stream/detail/stream_waiters.hpp>

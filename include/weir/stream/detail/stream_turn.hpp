@@ -16,6 +16,7 @@
 #include <mutex>
 #include <utility>
 
+#include <weir/core/wake_list.hpp>
 #include <weir/stream/detail/stream_waiters.hpp>
 
 namespace weir::detail {

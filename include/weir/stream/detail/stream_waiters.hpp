@@ -13,8 +13,8 @@
 
 #include <weir/core/cancel_scope.hpp>
 #include <weir/core/error.hpp>
-#include <weir/core/home.hpp>
 #include <weir/core/promise.hpp>
+#include <weir/core/wake_list.hpp>
 
 namespace weir::detail {
 

@@ -25,6 +25,7 @@
 
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
+#include <weir/core/wake_list.hpp>
 #include <weir/stream/detail/stream_turn.hpp>
 #include <weir/stream/strategy/strategy.hpp>
 
