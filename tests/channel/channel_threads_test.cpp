@@ -209,7 +209,7 @@ TEST_CASE("channel threads: cancels, closes and handle copies from elsewhere los
       rx.reset();
       // The signal of a root is emitted by this thread alone; what it does reaches the root on its home.
       for (int i = 0; i < 3; ++i) {
-        spin(random() % 2000);
+        spin(static_cast<std::uint32_t>(random() % 2000));
         const auto who = random() % 6;
         if (who < 5) roots[who]->signal.emit(asio::cancellation_type::all);
       }
