@@ -332,6 +332,12 @@ TEST_CASE("emitting_task: a program of callbacks, and one of asio::awaitable, aw
   CHECK(by_callback == 1000);
   CHECK(by_awaitable == 1000);
   CHECK(ran_on == std::this_thread::get_id());
+  asio::io_context theirs;
+  std::thread::id called_on;
+  stream.await_final_event(asio::bind_executor(
+      theirs, [&called_on](weir::FinalEvent<int, int>) { called_on = std::this_thread::get_id(); }));
+  theirs.run();
+  CHECK(called_on == std::this_thread::get_id());
   std::promise<std::size_t> plain;
   stream.await_final_event([&plain](weir::FinalEvent<int, int> final) { plain.set_value(final.collected().size()); });
   CHECK(plain.get_future().get() == 1000);

@@ -3,6 +3,7 @@
 
 #include <concepts>
 #include <cstdint>
+#include <exception>
 #include <memory>
 #include <string>
 #include <utility>
@@ -13,6 +14,29 @@
 #include <weir/stream/detail/stream_state.hpp>
 #include <weir/stream/final_event.hpp>
 #include <weir/stream/stats.hpp>
+
+namespace weir {
+namespace detail {
+
+/// A handler of the event alone, for a signature that begins with an exception. It has the handler's associations.
+template <class Handler>
+struct EventHandler {
+  template <class Event>
+  void operator()(const std::exception_ptr& error, Event event) {
+    if (!error) std::move(handler)(std::move(event));
+  }
+  Handler handler;
+};
+
+}  // namespace detail
+}  // namespace weir
+
+template <template <class, class> class Associator, class Handler, class Default>
+struct asio::associator<Associator, weir::detail::EventHandler<Handler>, Default> : Associator<Handler, Default> {
+  static auto get(const weir::detail::EventHandler<Handler>& wrapped, const Default& otherwise = Default()) noexcept {
+    return Associator<Handler, Default>::get(wrapped.handler, otherwise);
+  }
+};
 
 namespace weir {
 
@@ -67,10 +91,7 @@ class [[nodiscard("destroying the handle cancels the stream")]] EmittingTask {
   template <class Token>
   auto await_final_event(Token&& token) const {
     if constexpr (std::invocable<std::decay_t<Token>&, final_event_type>) {
-      return await_final_event([handler = std::decay_t<Token>(static_cast<Token&&>(token))](
-                                   const std::exception_ptr& error, final_event_type event) mutable {
-        if (!error) handler(std::move(event));
-      });
+      return await_final_event(detail::EventHandler<std::decay_t<Token>>{static_cast<Token&&>(token)});
     } else {
       return asio::async_initiate<Token, void(std::exception_ptr, final_event_type)>(InitiateWait(), token, share());
     }
