@@ -100,7 +100,7 @@ Task<> receives(Rx rx, int who, Totals& totals) {
   }
 }
 
-void run_parties(int senders, int receivers, unsigned threads, std::size_t capacity) {
+void check_parties(int senders, int receivers, unsigned threads, std::size_t capacity) {
   Totals totals;
   const int all = senders * values_each();
   totals.times = std::make_unique<std::atomic<int>[]>(static_cast<std::size_t>(all));
@@ -133,14 +133,14 @@ void run_parties(int senders, int receivers, unsigned threads, std::size_t capac
 }
 
 TEST_CASE("channel threads: one sender and one receiver on two threads", "[threads]") {
-  run_parties(1, 1, 2, 1);
-  run_parties(1, 1, 2, 64);
+  check_parties(1, 1, 2, 1);
+  check_parties(1, 1, 2, 64);
 }
 
 TEST_CASE("channel threads: four senders and four receivers on four threads", "[threads]") {
-  run_parties(4, 4, 4, 1);
-  run_parties(4, 4, 4, 3);
-  run_parties(4, 4, 4, 256);
+  check_parties(4, 4, 4, 1);
+  check_parties(4, 4, 4, 3);
+  check_parties(4, 4, 4, 256);
 }
 
 TEST_CASE("channel threads: an spsc channel between two contexts", "[threads]") {

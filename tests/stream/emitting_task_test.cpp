@@ -43,7 +43,7 @@ class Station {
 };
 
 template <class Strategy>
-void conserve_on_threads(std::size_t threads, Strategy strategy) {
+void check_conservation(std::size_t threads, Strategy strategy) {
   const int events = weir_test::stress(1'000'000);
   asio::thread_pool pool(threads);
   std::atomic<long long> sum{0};
@@ -365,10 +365,10 @@ TEST_CASE("emitting_task: waiting by completion token is cancelled by itself, an
 
 TEST_CASE("emitting_task: nothing is lost on two threads, and on four") {
   for (const std::size_t threads : {2u, 4u}) {
-    conserve_on_threads(threads, weir::serial());
-    conserve_on_threads(threads, weir::parallel(4));
-    conserve_on_threads(threads, weir::parallel(4).ordered());
-    conserve_on_threads(threads, weir::parallel(4).by_key([](int i) { return i % 97; }));
+    check_conservation(threads, weir::serial());
+    check_conservation(threads, weir::parallel(4));
+    check_conservation(threads, weir::parallel(4).ordered());
+    check_conservation(threads, weir::parallel(4).by_key([](int i) { return i % 97; }));
   }
 }
 
