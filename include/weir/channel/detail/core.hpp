@@ -17,7 +17,6 @@
 #include <mutex>
 #include <system_error>
 
-#include <weir/asio.hpp>
 #include <weir/channel/detail/buffer.hpp>
 #include <weir/channel/detail/waiter.hpp>
 #include <weir/channel/options.hpp>
