@@ -14,6 +14,7 @@
 
 #include <weir/core/spawn.hpp>
 #include <weir/core/use_task.hpp>
+#include <weir/core/wake_list.hpp>
 
 namespace {
 
