@@ -120,6 +120,19 @@ struct Scene {
     return Found(value);
   }
 
+  /// Takes a value out of those that are being processed, also when its coroutine is destroyed.
+  class Left {
+   public:
+    Left(std::set<int>& running, int value) noexcept : running_(running), value_(value) {}
+    Left(const Left&) = delete;
+    Left& operator=(const Left&) = delete;
+    ~Left() { running_.erase(value_); }
+
+   private:
+    std::set<int>& running_;
+    int value_;
+  };
+
   template <class Strategy>
   void start(weir::sim::Simulator& sim, Strategy strategy) {
     workers = strategy.concurrency();
@@ -132,11 +145,7 @@ struct Scene {
                              [this](auto& event) -> weir::Task<Found> {
                                const int value = event.data().value;
                                begin(value);
-                               struct Left {
-                                 std::set<int>& running;
-                                 int value;
-                                 ~Left() { running.erase(value); }
-                               } left{record.running, value};
+                               const Left left(record.running, value);
                                co_await weir::sleep_for(std::chrono::milliseconds(value % 3));
                                ensure(event.data().whole(), "an event was moved from while it was processed");
                                co_return end(value);
