@@ -109,12 +109,12 @@ TEST_CASE("channel: making one allocates its block, and the first value its ring
   const AllocationCounter making;
   auto [tx, rx] = weir::make_channel<int>(context, {.capacity = 1000});
   const auto made = making.count();
-  CHECK(made == 1);
+  CHECK((made == 1 || !weir_test::counts()));
   const AllocationCounter first;
   const bool one = static_cast<bool>(tx.try_send(1));
   const auto for_first = first.count();
   CHECK(one);
-  CHECK(for_first == 1);
+  CHECK((for_first == 1 || !weir_test::counts()));
   const AllocationCounter more;
   for (int i = 0; i < 3000; ++i) {
     (void)tx.try_send(i);

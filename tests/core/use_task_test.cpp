@@ -19,6 +19,7 @@
 
 #include <weir/core/spawn.hpp>
 #include <weir/core/sync_wait.hpp>
+#include <weir/core/this_task.hpp>
 
 namespace {
 
@@ -354,15 +355,21 @@ TEST_CASE("use_task: timers and sockets of another context, destroyed before and
       net->run();
     });
     std::atomic<int> waiting = 0;
+    // What is posted to the home runs when the coroutine has suspended, and so has started its operation.
+    const auto say_when_it_waits = [&waiting](const weir::HomeExecutor& home) {
+      asio::post(home, [&waiting] { ++waiting; });
+    };
     const auto on_timer = [&]() -> Task<> {
       const Counted held(count);
-      ++waiting;
+      const auto home = co_await weir::this_task::executor();
+      say_when_it_waits(home);
       co_await timer->async_wait(use_task);
     };
     const auto on_socket = [&]() -> Task<> {
       const Counted held(count);
       std::array<char, 8> bytes{};
-      ++waiting;
+      const auto home = co_await weir::this_task::executor();
+      say_when_it_waits(home);
       co_await asio::async_read(pair->one, asio::buffer(bytes), use_task);
     };
     weir::spawn(*pool, on_timer());
