@@ -125,3 +125,40 @@ TEST_CASE("cancel_scope: finds a member by its kind, and tells what waits at any
   parent.for_each_wait([&waits](const char* what) { waits.emplace_back(what); });
   CHECK(waits == Log{"member"});
 }
+
+namespace {
+
+/// A wait that says more than its name.
+class Place : public weir::Cancellable {
+ public:
+  explicit Place(int number) : Cancellable(kind), number_(number) {}
+
+ private:
+  static void tell(const Cancellable& self, std::string& text) {
+    text += "number " + std::to_string(static_cast<const Place&>(self).number_);
+  }
+  static constexpr Kind kind{nullptr, nullptr, "place", &tell};
+
+  int number_;
+};
+
+}  // namespace
+
+TEST_CASE("cancel_scope: a visitor of waits gets each wait, which describes itself by its kind") {
+  Log log;
+  weir::CancelScope parent;
+  weir::CancelScope child(parent);
+  Member a(log, "a");
+  Place b(3);
+  Place c(4);
+  parent.link(a);
+  parent.link(c);
+  child.link(b);
+  Log waits;
+  parent.for_each_wait([&waits](const weir::Cancellable& wait) {
+    std::string text = "<";
+    wait.describe(text);
+    waits.push_back(text);
+  });
+  CHECK(waits == Log{"<place — number 3", "<member", "<place — number 4"});
+}

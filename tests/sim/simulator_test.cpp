@@ -153,6 +153,40 @@ TEST_CASE("simulator: a stall says who waits for what") {
   }
 }
 
+/// Waits until it is cancelled, and says for how many.
+class Described : public weir::Cancellable {
+ public:
+  explicit Described(int count) noexcept : Cancellable(waits), count_(count) {}
+  void attach(weir::Promise& p) noexcept { promise_ = &p; }
+  [[nodiscard]] bool await_ready() const noexcept { return false; }
+  void await_suspend(std::coroutine_handle<>) noexcept { promise_->scope().link(*this); }
+  void await_resume() const noexcept {}
+
+ private:
+  static void on_cancel(Cancellable& self) noexcept {
+    weir::Promise& promise = *static_cast<Described&>(self).promise_;
+    promise.home().resume_here(promise.resumable());
+  }
+  static void tell(const Cancellable& self, std::string& text) {
+    text += std::to_string(static_cast<const Described&>(self).count_) + " to come";
+  }
+  static constexpr Kind waits{&on_cancel, nullptr, "a toy", &tell};
+
+  int count_;
+  weir::Promise* promise_ = nullptr;
+};
+
+TEST_CASE("simulator: a stall's report says what each wait describes") {
+  Simulator sim(7);
+  sim.spawn(
+      []() -> Task<> {
+        Described wait(3);
+        co_await wait;
+      },
+      "child");
+  CHECK(failure_of(sim).find("root 1 'child' waits in: a toy — 3 to come\n") != std::string::npos);
+}
+
 TEST_CASE("simulator: outstanding work without a root is a stall too") {
   Simulator sim(7);
   const auto work = asio::make_work_guard(sim);

@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cassert>
+#include <concepts>
+#include <string>
 
 #include <weir/core/error.hpp>
 
@@ -19,6 +21,9 @@ class Cancellable {
     void (*destroy)(Cancellable& self) noexcept;
     /// What it waits for, for reports: "receive", "sleep".
     const char* what;
+    /// Appends what else a report should say of this one wait: on what, since when, who is before it. On the home, or
+    /// while it does not run; it may throw `std::bad_alloc`.
+    void (*describe)(const Cancellable& self, std::string& text) = nullptr;
   };
 
   explicit Cancellable(const Kind& kind) noexcept : kind_(&kind) {}
@@ -34,6 +39,13 @@ class Cancellable {
   }
   [[nodiscard]] bool linked() const noexcept { return next_ != nullptr; }
   [[nodiscard]] const Kind& kind() const noexcept { return *kind_; }
+  /// One wait in a report, appended to `text`: `what`, and what its kind describes, if it does. Allocates.
+  void describe(std::string& text) const {
+    text += kind_->what;
+    if (!kind_->describe) return;
+    text += " — ";
+    kind_->describe(*this, text);
+  }
 
  private:
   friend class CancelScope;
@@ -106,14 +118,19 @@ class CancelScope : public Cancellable {
     return nullptr;
   }
 
-  /// Calls `visit(what)` for each operation that waits in this scope or below it.
+  /// Calls `visit(cancellable)`, or `visit(what)` for a visitor that takes the name only, for each operation that waits
+  /// in this scope or below it.
   template <class Visit>
   void for_each_wait(Visit&& visit) const {
     for (const Cancellable* m = members_.next_; m != &members_; m = m->next_) {
       if (m->kind_ == &scope_kind()) {
         static_cast<const CancelScope*>(m)->for_each_wait(visit);
       } else if (m->kind_->what) {
-        visit(m->kind_->what);
+        if constexpr (std::invocable<Visit&, const Cancellable&>) {
+          visit(*m);
+        } else {
+          visit(m->kind_->what);
+        }
       }
     }
   }

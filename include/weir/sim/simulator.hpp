@@ -343,8 +343,9 @@ inline std::string Simulator::waiting() const {
     std::string line = "  root " + std::to_string(home.id());
     if (home.name()) line += std::string(" '") + home.name() + "'";
     bool waits = false;
-    home.scope().for_each_wait([&](const char* what) {
-      line += std::string(waits ? ", " : " waits in: ") + what;
+    home.scope().for_each_wait([&](const Cancellable& wait) {
+      line += waits ? "; " : " waits in: ";
+      wait.describe(line);
       waits = true;
     });
     if (!waits) line += " waits for something that cannot be cancelled";
