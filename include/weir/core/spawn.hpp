@@ -72,6 +72,12 @@ struct PostAllocator {
   PostMemory* memory;
 };
 
+/// An executor that wants to know whose turn it is given: the simulator's, whose strategies tell roots apart.
+template <class E>
+concept TakesTurns = requires(const E& executor, const Home& home, void (*drain)()) {
+  executor.execute_turn(home, drain);
+};
+
 /// The block of a root: its home, its executor and the handler of its end.
 template <class Executor, class T, class Handler>
 class Root final : public Home {
@@ -162,7 +168,13 @@ class Root final : public Home {
     Home* home;
   };
 
-  void post() noexcept override { asio::post(*executor_, Drain(*this)); }
+  void post() noexcept override {
+    if constexpr (TakesTurns<Executor>) {
+      executor_->execute_turn(*this, Drain(*this));
+    } else {
+      asio::post(*executor_, Drain(*this));
+    }
+  }
 
   void finish() noexcept override {
     auto& result = frame_.promise().result();
