@@ -10,9 +10,10 @@ namespace {
 using Record = std::vector<weir::sim::PrescribedStrategy::Choice>;
 using weir::sim::PrescribedStrategy;
 using weir::sim::RandomStrategy;
+using weir::sim::Ready;
 
 TEST_CASE("strategy: random is uniform and repeatable") {
-  const std::array<std::uint64_t, 3> ready{1, 2, 3};
+  const std::array<Ready, 3> ready{Ready{1}, Ready{2}, Ready{3}};
   std::array<int, 3> counts{};
   RandomStrategy first(42);
   RandomStrategy second(42);
@@ -27,8 +28,8 @@ TEST_CASE("strategy: random is uniform and repeatable") {
 
 TEST_CASE("strategy: prescribed goes through every sequence once") {
   // Two choices among two and three: the second is not offered after the first took the second of its two.
-  const std::array<std::uint64_t, 3> ready{1, 2, 3};
-  const std::span<const std::uint64_t> all(ready);
+  const std::array<Ready, 3> ready{Ready{1}, Ready{2}, Ready{3}};
+  const std::span<const Ready> all(ready);
   Record record;
   std::vector<std::vector<std::size_t>> seen;
   do {
@@ -41,7 +42,7 @@ TEST_CASE("strategy: prescribed goes through every sequence once") {
 }
 
 TEST_CASE("strategy: choices that don't fit are refused") {
-  const std::array<std::uint64_t, 3> ready{1, 2, 3};
+  const std::array<Ready, 3> ready{Ready{1}, Ready{2}, Ready{3}};
   Record record{{0, 2}};
   PrescribedStrategy strategy(record);
   REQUIRE_THROWS_AS(strategy.choose(ready), weir::Error);

@@ -128,7 +128,7 @@ class Simulator : public asio::execution_context {
   /// `run` fails when it gets there: a scenario that never ends is found. A million unless set.
   void limit_steps(std::uint64_t limit) noexcept { limit_ = limit; }
   /// How many handlers are ready.
-  [[nodiscard]] std::size_t ready() const noexcept { return queue_.numbers().size(); }
+  [[nodiscard]] std::size_t ready() const noexcept { return queue_.ready().size(); }
   [[nodiscard]] TimePoint now() const noexcept { return now_; }
   /// Since the start of the simulation.
   [[nodiscard]] Duration elapsed() const noexcept { return now_ - TimePoint(); }
@@ -243,6 +243,11 @@ class Simulator::executor_type {
   void execute(F&& f) const {
     queue_->post(static_cast<F&&>(f));
   }
+  /// The same for a turn of a root, which strategies may want to know. For `spawn`.
+  template <class F>
+  void execute_turn(const Home& home, F&& f) const {
+    queue_->post(static_cast<F&&>(f), home.id());
+  }
 
   /// Blocking the simulator's thread would wait for itself.
   [[nodiscard]] bool running_in_this_thread() const noexcept { return queue_->on_owner_thread(); }
@@ -286,8 +291,9 @@ inline bool Simulator::jump() {
 }
 
 inline void Simulator::run_one() {
-  const auto ready = queue_.numbers();
+  const auto ready = queue_.ready();
   const std::size_t index = ready.size() == 1 ? 0 : strategy_->choose(ready);
+  strategy_->runs(ready[index]);
   detail::Handler& handler = queue_.take(index);
   handler.complete(handler, true);
 }

@@ -15,6 +15,7 @@
 #include <vector>
 
 #include <weir/asio.hpp>
+#include <weir/sim/strategy.hpp>
 
 namespace weir::sim::detail {
 
@@ -71,25 +72,26 @@ class ReadyQueue final : public asio::execution_context::service {
 
   [[nodiscard]] bool on_owner_thread() const noexcept { return std::this_thread::get_id() == owner_; }
 
+  /// `root` is the number of the root whose turn `f` is, or 0.
   template <class F>
-  void post(F&& f) {
+  void post(F&& f, std::uint64_t root = 0) {
     Handler& handler = Posted<std::decay_t<F>>::make(static_cast<F&&>(f));
     if (on_owner_thread()) {
       handlers_.push_back(&handler);
-      numbers_.push_back(++last_number_);
+      ready_.push_back({++last_number_, root});
     } else {
       keep_foreign(handler);
     }
   }
 
   [[nodiscard]] bool empty() const noexcept { return handlers_.empty(); }
-  /// The numbers of the handlers, the longest waiting first.
-  [[nodiscard]] std::span<const std::uint64_t> numbers() const noexcept { return numbers_; }
+  /// What strategies see of the handlers, the longest waiting first.
+  [[nodiscard]] std::span<const Ready> ready() const noexcept { return ready_; }
 
   [[nodiscard]] Handler& take(std::size_t index) noexcept {
     Handler& handler = *handlers_[index];
     handlers_.erase(handlers_.begin() + static_cast<std::ptrdiff_t>(index));
-    numbers_.erase(numbers_.begin() + static_cast<std::ptrdiff_t>(index));
+    ready_.erase(ready_.begin() + static_cast<std::ptrdiff_t>(index));
     return handler;
   }
 
@@ -122,7 +124,7 @@ class ReadyQueue final : public asio::execution_context::service {
     for (;;) {
       std::vector<Handler*> handlers;
       handlers.swap(handlers_);
-      numbers_.clear();
+      ready_.clear();
       {
         const std::lock_guard lock(foreign_mutex_);
         handlers.insert(handlers.end(), foreign_handlers_.begin(), foreign_handlers_.end());
@@ -135,7 +137,7 @@ class ReadyQueue final : public asio::execution_context::service {
 
   const std::thread::id owner_;
   std::vector<Handler*> handlers_;
-  std::vector<std::uint64_t> numbers_;
+  std::vector<Ready> ready_;
   std::uint64_t last_number_ = 0;
   std::atomic<std::size_t> work_{0};
   std::atomic<bool> foreign_{false};
