@@ -11,7 +11,8 @@ namespace {
 
 constexpr weir::Errc all[] = {weir::Errc::cancelled,     weir::Errc::timed_out,        weir::Errc::channel_closed,
                               weir::Errc::channel_full,  weir::Errc::invalid_argument, weir::Errc::empty_handle,
-                              weir::Errc::task_consumed, weir::Errc::would_deadlock,   weir::Errc::stalled};
+                              weir::Errc::task_consumed, weir::Errc::would_deadlock,   weir::Errc::stalled,
+                              weir::Errc::lagged,        weir::Errc::disconnected};
 
 }  // namespace
 
@@ -38,6 +39,8 @@ TEST_CASE("error: each value equals the standard's condition") {
   CHECK(make_error_code(weir::Errc::task_consumed) == std::errc::invalid_argument);
   CHECK(make_error_code(weir::Errc::would_deadlock) == std::errc::resource_deadlock_would_occur);
   CHECK(make_error_code(weir::Errc::stalled) == std::errc::resource_deadlock_would_occur);
+  CHECK(make_error_code(weir::Errc::lagged) == std::errc::no_message);
+  CHECK(make_error_code(weir::Errc::disconnected) == std::errc::connection_aborted);
   CHECK(make_error_code(weir::Errc::cancelled) != std::errc::timed_out);
   CHECK(weir::error_category().default_error_condition(12345).category() == weir::error_category());
 }

@@ -21,6 +21,8 @@ enum class Errc {
   task_consumed,     ///< the task was awaited before, or moved from (`invalid_argument`)
   would_deadlock,    ///< blocking here would wait for the thread that blocks (`resource_deadlock_would_occur`)
   stalled,           ///< everything waits, and nothing is left that could wake it (`resource_deadlock_would_occur`)
+  lagged,            ///< a broadcast's receiver was too slow, and values were skipped (`no_message`)
+  disconnected,      ///< a broadcast's receiver was too slow, and gets no more (`connection_aborted`)
 };
 
 namespace detail {
@@ -49,6 +51,10 @@ class ErrorCategory final : public std::error_category {
         return "this would deadlock";
       case Errc::stalled:
         return "stalled: everything waits and nothing can wake it";
+      case Errc::lagged:
+        return "the receiver was too slow: values were skipped";
+      case Errc::disconnected:
+        return "the receiver was too slow and was disconnected";
     }
     return "unknown error";
   }
@@ -71,6 +77,10 @@ class ErrorCategory final : public std::error_category {
       case Errc::would_deadlock:
       case Errc::stalled:
         return std::errc::resource_deadlock_would_occur;
+      case Errc::lagged:
+        return std::errc::no_message;
+      case Errc::disconnected:
+        return std::errc::connection_aborted;
     }
     return {value, *this};
   }
