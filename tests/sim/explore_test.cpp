@@ -1,6 +1,5 @@
 #include <weir/sim/explore.hpp>
 
-#include <cstdlib>
 #include <functional>
 #include <map>
 #include <set>
@@ -10,6 +9,7 @@
 
 #include <weir/core/task.hpp>
 
+#include "sim/environment.hpp"
 #include "support/catch.hpp"
 
 namespace {
@@ -18,28 +18,6 @@ using weir::Task;
 using weir::sim::Explored;
 using weir::sim::ExploreOptions;
 using weir::sim::Simulator;
-
-/// An environment variable, for as long as this lives.
-class Environment {
- public:
-  Environment(const char* name, const std::string& value) : name_(name) {
-    if (const char* const before = std::getenv(name)) before_ = before;
-    ::setenv(name, value.c_str(), 1);
-  }
-  Environment(const Environment&) = delete;
-  Environment& operator=(const Environment&) = delete;
-  ~Environment() {
-    if (before_.empty()) {
-      ::unsetenv(name_);
-    } else {
-      ::setenv(name_, before_.c_str(), 1);
-    }
-  }
-
- private:
-  const char* name_;
-  std::string before_;
-};
 
 Task<> nothing() { co_return; }
 
@@ -304,6 +282,74 @@ TEST_CASE("explore: the environment decides how many seeds") {
   CHECK(explored.runs == 17);
   const Environment nonsense("WEIR_SEEDS", "many");
   REQUIRE_THROWS_AS(weir::sim::explore([](Simulator&) {}), weir::Error);
+}
+
+/// A bug that PCT finds: `b` has a turn between the two of `a`.
+void torn(Simulator& sim) {
+  auto& order = sim.keep<std::string>();
+  sim.spawn(writes(order, 'a', 2));
+  sim.spawn(writes(order, 'b', 2));
+  sim.run();
+  weir::sim::ensure(order == "aabb" || order == "bbaa", "torn");
+}
+
+TEST_CASE("explore: a failure by PCT says the strategy, and both repeat it") {
+  const std::string message = message_of([] { weir::sim::explore({.scheduling = {.pct_depth = 2}}, torn); });
+  CHECK(message.find("torn") != std::string::npos);
+  CHECK(value_of(message, "WEIR_STRATEGY").starts_with("pct:2:"));
+  const Environment seed("WEIR_SEED", value_of(message, "WEIR_SEED"));
+  const Environment strategy("WEIR_STRATEGY", value_of(message, "WEIR_STRATEGY"));
+  CHECK(message_of([] { weir::sim::explore(torn); }) == message);
+}
+
+TEST_CASE("explore: a failure by PCT with an action at a step is repeated by all three") {
+  const Environment strategy("WEIR_STRATEGY", "pct:3");
+  const std::string message = message_of([] { weir::sim::explore_each_step(closed_in_use); });
+  CHECK(message.find("closed in use") != std::string::npos);
+  const Environment seed("WEIR_SEED", value_of(message, "WEIR_SEED"));
+  const Environment step("WEIR_STEP", value_of(message, "WEIR_STEP"));
+  const Environment exact("WEIR_STRATEGY", value_of(message, "WEIR_STRATEGY"));
+  CHECK(message_of([] { weir::sim::explore_each_step(closed_in_use); }) == message);
+}
+
+TEST_CASE("explore: the environment decides the strategy, and the message says so") {
+  const std::vector<std::pair<std::string, std::string>> cases = {
+      {"pct", "pct:3:100"}, {"pct:7", "pct:7:100"}, {"pct:2:31", "pct:2:31"}, {"random", "random"}};
+  for (const auto& [asked, said] : cases) {
+    const Environment strategy("WEIR_STRATEGY", asked);
+    const std::string message = message_of([] {
+      weir::sim::explore({.scheduling = {.pct_depth = 5}}, [](Simulator& sim) {
+        asio::post(sim, [] { throw std::out_of_range("far"); });
+        sim.run();
+      });
+    });
+    CHECK(value_of(message, "WEIR_STRATEGY") == said);
+  }
+  for (const char* const nonsense :
+       {"pc", "pct:", "pct:0", "pct:x", "pct:3:", "pct:3:0", "pct:3:4:5", "pct3", "Random"}) {
+    const Environment strategy("WEIR_STRATEGY", nonsense);
+    CHECK_THROWS_AS(weir::sim::explore(torn), weir::Error);
+  }
+}
+
+TEST_CASE("explore: PCT learns how long the runs are, and all runs of a seed expect the same") {
+  std::vector<std::string> names;
+  const auto scenario = [&](Simulator& sim) {
+    auto& order = sim.keep<std::string>();
+    sim.spawn(writes(order, 'a', 3));
+    sim.on_action([] {});
+    sim.run();
+    names.push_back(sim.name());
+  };
+  weir::sim::explore({.seeds = 200, .scheduling = {.pct_depth = 3}}, scenario);
+  REQUIRE(names.size() > 199);
+  CHECK(names[0] == "seed 1, pct:3:100");
+  Simulator once(1);
+  scenario(once);
+  CHECK(names[199] == "seed 200, pct:3:" + std::to_string(once.steps()));
+  names.clear();
+  weir::sim::explore_each_step({.seeds = 1, .scheduling = {.pct_depth = 3}}, scenario);
+  CHECK(std::set<std::string>(names.begin(), names.end()).size() == 1);
 }
 
 }  // namespace
