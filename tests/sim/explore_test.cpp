@@ -1,5 +1,11 @@
 #include <weir/sim/explore.hpp>
 
+#include <signal.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <array>
+#include <cstdlib>
 #include <functional>
 #include <map>
 #include <set>
@@ -350,6 +356,94 @@ TEST_CASE("explore: PCT learns how long the runs are, and all runs of a seed exp
   names.clear();
   weir::sim::explore_each_step({.seeds = 1, .scheduling = {.pct_depth = 3}}, scenario);
   CHECK(std::set<std::string>(names.begin(), names.end()).size() == 1);
+}
+
+/// What a child process that runs `crash` writes to standard error; `status` is how it ended.
+std::string child_of(void (*crash)(), int& status) {
+  std::array<int, 2> ends{};
+  REQUIRE(::pipe(ends.data()) == 0);
+  const pid_t child = ::fork();
+  REQUIRE(child >= 0);
+  if (child == 0) {
+    // The test framework's own handlers would report it as well.
+    for (const int number : {SIGSEGV, SIGABRT}) static_cast<void>(::signal(number, SIG_DFL));
+    ::dup2(ends[1], STDERR_FILENO);
+    crash();
+    ::_exit(0);
+  }
+  ::close(ends[1]);
+  std::string said;
+  std::array<char, 256> buffer{};
+  for (;;) {
+    const auto size = ::read(ends[0], buffer.data(), buffer.size());
+    if (size <= 0) break;
+    said.append(buffer.data(), static_cast<std::size_t>(size));
+  }
+  ::close(ends[0]);
+  REQUIRE(::waitpid(child, &status, 0) == child);
+  return said;
+}
+
+TEST_CASE("explore: a crash says what repeats it, and is a crash all the same") {
+  int status = 0;
+  const std::string aborted = child_of(
+      [] {
+        weir::sim::explore({.seeds = 5, .scheduling = {.pct_depth = 3, .pct_length = 9}}, [](Simulator& sim) {
+          const bool third = sim.name().starts_with("seed 3");
+          asio::post(sim, [] {});
+          asio::post(sim, [third] {
+            if (third) std::abort();
+          });
+          sim.run();
+        });
+      },
+      status);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGABRT);
+  CHECK(aborted.starts_with("weir: crashed with seed 3, pct:3:9, step "));
+  CHECK(aborted.ends_with("; repeat it with WEIR_SEED=3 WEIR_STRATEGY=pct:3:9\n"));
+
+  const std::string faulted = child_of(
+      [] {
+        weir::sim::explore_each_step([](Simulator& sim) {
+          asio::post(sim, [] {});
+          sim.on_action([&sim] {
+            if (sim.steps() == 1) ::raise(SIGSEGV);
+          });
+          sim.run();
+        });
+      },
+      status);
+  CHECK(WIFSIGNALED(status));
+  CHECK(WTERMSIG(status) == SIGSEGV);
+  CHECK(faulted == "weir: crashed with seed 1, step 1; repeat it with WEIR_SEED=1 WEIR_STEP=1\n");
+
+  const std::string chosen = child_of(
+      [] {
+        int runs = 0;
+        weir::sim::explore_all(9, [&](Simulator& sim) {
+          for (int i = 0; i < 3; ++i) asio::post(sim, [] {});
+          sim.run();
+          if (++runs == 4) std::abort();
+        });
+      },
+      status);
+  CHECK(chosen == "weir: crashed with choices, step 3; repeat it with WEIR_CHOICES=1,1\n");
+}
+
+TEST_CASE("explore: after it the handlers of signals are those from before") {
+  struct sigaction before{};
+  struct sigaction during{};
+  struct sigaction after{};
+  ::sigaction(SIGSEGV, nullptr, &before);
+  weir::sim::explore({.seeds = 1}, [&](Simulator& sim) {
+    ::sigaction(SIGSEGV, nullptr, &during);
+    asio::post(sim, [] {});
+    sim.run();
+  });
+  ::sigaction(SIGSEGV, nullptr, &after);
+  CHECK(after.sa_sigaction == before.sa_sigaction);
+  CHECK(during.sa_sigaction != before.sa_sigaction);
 }
 
 }  // namespace
