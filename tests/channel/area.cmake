@@ -1,0 +1,9 @@
+# All explored scenarios again, scheduled by PCT: about 240 of them. A sanitizer needs ten times as long.
+if(WEIR_SANITIZE)
+  set(weir_pct 10000 45)
+else()
+  set(weir_pct 100000 450)
+endif()
+add_test(NAME "channel: PCT schedules of all scenarios" COMMAND bash "${CMAKE_CURRENT_SOURCE_DIR}/channel/pct.sh"
+                                                                $<TARGET_FILE:weir_channel_tests> ${weir_pct})
+set_tests_properties("channel: PCT schedules of all scenarios" PROPERTIES TIMEOUT 300 LABELS channel)
