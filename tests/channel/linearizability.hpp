@@ -337,8 +337,10 @@ class OrderSearch {
   for (std::size_t t = 0; t < history.threads.size(); ++t) {
     for (const Event& event : history.threads[t]) lines.push_back({t, &event});
   }
-  std::stable_sort(lines.begin(), lines.end(),
-                   [](const Line& a, const Line& b) { return a.event->called < b.event->called; });
+  std::sort(lines.begin(), lines.end(), [](const Line& a, const Line& b) {
+    if (a.event->called != b.event->called) return a.event->called < b.event->called;
+    return a.thread != b.thread ? a.thread < b.thread : a.event->step < b.event->step;
+  });
   std::string text = "capacity " + std::to_string(history.capacity) + ", " + std::to_string(history.senders) +
                      " sender and " + std::to_string(history.receivers) + " receiver handles at the start\n";
   for (const Line& line : lines) {

@@ -98,7 +98,7 @@ Program make_program(std::uint32_t seed) {
   const bool copies = pick(random, 2) == 0 && program.shape != Shape::spsc;
   const bool closes = pick(random, 3) == 0;
   const bool cancels = pick(random, 2) == 0;
-  static constexpr std::uint32_t paces[] = {30, 300, 4000};
+  static constexpr std::uint32_t paces[] = {1, 30, 1000};
   const std::uint32_t pace = paces[pick(random, 3)];
   for (std::size_t t = 0; t < thread_count; ++t) {
     const bool sends = program.has_sender[t] || program.shape == Shape::travelling;
