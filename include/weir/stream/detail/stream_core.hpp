@@ -22,6 +22,7 @@
 #include <exception>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -148,7 +149,7 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   void leave(StreamRoot& root) noexcept;
   void tell_roots(bool receivers) noexcept;
   void finish() noexcept;
-  [[nodiscard]] StreamError describe(Outcome outcome) const;
+  [[nodiscard]] StreamError describe(Outcome outcome) const noexcept;
 
   mutable std::mutex mutex_;
   EventClock clock_;
@@ -351,17 +352,15 @@ inline StreamStats StreamCore::stats() const {
   return stats;
 }
 
-inline StreamError StreamCore::describe(Outcome outcome) const {
-  if (error_) return {message_of(error_), error_};
-  switch (outcome) {
-    case Outcome::timed_out:
-      return {"the stream's time was up", nullptr};
-    case Outcome::cancelled:
-      return {cause_ == Cause::none ? "the execution context ended before the stream" : "the stream was cancelled",
-              nullptr};
-    case Outcome::failed:
-    case Outcome::completed:
-      break;
+inline StreamError StreamCore::describe(Outcome outcome) const noexcept {
+  try {
+    if (error_) return {message_of(error_), error_};
+    if (outcome == Outcome::timed_out) return {"the stream's time was up", nullptr};
+    if (outcome == Outcome::cancelled && cause_ != Cause::none) return {"the stream was cancelled", nullptr};
+    if (outcome == Outcome::cancelled) return {"the execution context ended before the stream", nullptr};
+  } catch (const std::bad_alloc&) {
+    // As much as a string holds without memory.
+    return {error_ ? std::string() : std::string("ended early"), error_};
   }
   return {};
 }

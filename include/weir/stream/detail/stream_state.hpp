@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <new>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -18,7 +19,9 @@ class StreamState : public StreamCore {
   using Final = FinalEvent<T, C, Collection>;
 
   StreamState(std::string name, asio::execution_context& context, Collector<C, Collection> collector)
-      : StreamCore(std::move(name), context), collector_(std::move(collector)) {}
+      : StreamCore(std::move(name), context), collector_(std::move(collector)) {
+    prepared_->name = this->name();
+  }
 
   /// Once the stream is done.
   [[nodiscard]] const Final& final_event() const noexcept { return final_; }
@@ -50,15 +53,32 @@ class StreamState : public StreamCore {
     header.set_started(stats.started);
     header.set_completed(stats.completed);
     std::vector<EventError> errors = collector_->take_errors();
-    if (!error && !errors.empty()) error = StreamError(errors.front().message, errors.front().error);
-    using Content = typename Final::Content;
-    final_ = Final(std::make_shared<Content>(
-        Content{header, name(), outcome, collector_->take(), std::move(errors), stats, std::move(error)}));
+    if (!error && !errors.empty()) error = first_of(errors);
+    auto& content = prepared_->content.emplace(Content{header, std::move(prepared_->name), outcome, collector_->take(),
+                                                       std::move(errors), stats, std::move(error)});
+    final_ = Final(std::shared_ptr<Content>(std::move(prepared_), &content));
     collector_.reset();
     give_up_functions();
   }
 
+  using Content = typename Final::Content;
+
+  /// The memory of the final event, which comes with the stream: its end comes also when there is none left.
+  struct Prepared {
+    std::string name;
+    std::optional<Content> content;
+  };
+
+  [[nodiscard]] static StreamError first_of(const std::vector<EventError>& errors) noexcept {
+    try {
+      return {errors.front().message, errors.front().error};
+    } catch (const std::bad_alloc&) {
+      return {std::string(), errors.front().error};
+    }
+  }
+
   std::optional<Collector<C, Collection>> collector_;
+  std::shared_ptr<Prepared> prepared_ = std::make_shared<Prepared>();
   Final final_;
 };
 
