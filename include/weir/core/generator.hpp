@@ -11,6 +11,8 @@
 #include <type_traits>
 #include <utility>
 
+#include <weir/core/detail/frame_memory.hpp>
+
 namespace weir {
 
 /// A lazy sequence: `co_yield` gives a value and waits there until the next is asked for. It is an input range and a
@@ -22,8 +24,11 @@ namespace weir {
 /// gets. `Generator<T&>` gives the lvalue that was yielded, `Generator<const T&>` whatever was, without a copy.
 ///
 /// What the coroutine throws comes out of `begin()` or `++`, and the sequence is then at its end. Destroying a
-/// generator midway destroys its frame where it waits. Move-only; a moved-from one is empty. One allocation: the frame.
-/// O(1) a step.
+/// generator midway destroys its frame where it waits. Move-only; a moved-from one is empty. O(1) a step.
+///
+/// Allocates the frame, and nothing else: from blocks that the calling thread keeps of earlier frames, up to 1 KiB
+/// each, else by `operator new`; when the coroutine's parameters begin with `std::allocator_arg_t` and an allocator
+/// (behind the object, in a member function or a lambda), by that allocator, as a `Task` does.
 template <class T>
 class [[nodiscard("a generator does nothing before it is iterated over")]] Generator
     : public std::ranges::view_interface<Generator<T>> {
@@ -59,7 +64,7 @@ class [[nodiscard("a generator does nothing before it is iterated over")]] Gener
 };
 
 template <class T>
-class Generator<T>::promise_type {
+class Generator<T>::promise_type : public detail::PooledFrame {
  public:
   Generator get_return_object() noexcept { return Generator(Frame::from_promise(*this)); }
   [[nodiscard]] std::suspend_always initial_suspend() const noexcept { return {}; }
@@ -150,3 +155,10 @@ class Generator<T>::iterator {
 };
 
 }  // namespace weir
+
+/// A generator whose frame comes from an allocator.
+template <class T, class... Args>
+  requires weir::detail::LeadingAllocator<Args...>::found
+struct std::coroutine_traits<weir::Generator<T>, Args...> {
+  using promise_type = weir::detail::AllocatedPromise<typename weir::Generator<T>::promise_type, Args...>;
+};

@@ -7,6 +7,7 @@
 #include <utility>
 #include <variant>
 
+#include <weir/core/detail/frame_memory.hpp>
 #include <weir/core/promise.hpp>
 
 namespace weir {
@@ -99,7 +100,7 @@ class AttachedAwaiter {
 };
 
 /// Which awaitables a `Task` takes. The messages are what a user reads who awaits something else.
-class AwaitTransform : public Promise {
+class AwaitTransform : public Promise, public PooledFrame {
  public:
   template <class A>
     requires Awaiter<std::remove_reference_t<A>>
@@ -151,7 +152,7 @@ class TaskPromiseBase : public AwaitTransform {
 };
 
 template <class T>
-class TaskPromise final : public TaskPromiseBase<T> {
+class TaskPromise : public TaskPromiseBase<T> {
  public:
   Task<T> get_return_object() noexcept;
   template <class U = T>
@@ -162,7 +163,7 @@ class TaskPromise final : public TaskPromiseBase<T> {
 };
 
 template <>
-class TaskPromise<void> final : public TaskPromiseBase<void> {
+class TaskPromise<void> : public TaskPromiseBase<void> {
  public:
   Task<void> get_return_object() noexcept;
   void return_void() const noexcept {}
@@ -174,7 +175,11 @@ class TaskPromise<void> final : public TaskPromiseBase<void> {
 /// std::move(task)` or `co_await function()`. It runs where the one that awaits it runs (on the same `Home`), and is
 /// cancelled with it. A second await, or one of a moved-from task, throws `Error(Errc::task_consumed)`.
 ///
-/// One allocation: the coroutine's frame. Awaiting costs no post and no lock. Any depth: the stack does not grow, in no
+/// Allocates the coroutine's frame, and nothing else: from blocks that the calling thread keeps of earlier frames, up
+/// to 1 KiB each, else by `operator new`; when the coroutine's parameters begin with `std::allocator_arg_t` and an
+/// allocator (behind the object, in a member function or a lambda), by that allocator, of any value type. It is copied
+/// into the frame, and frees it, on whichever thread that is destroyed. When there is no memory the call of the
+/// coroutine throws. Awaiting costs no post and no lock. Any depth: the stack does not grow, in no
 /// build type, because each step goes through the loop of the home. Destroying a task that never started is fine; one
 /// that started is destroyed by finishing, or together with its root when the execution context goes.
 ///
@@ -272,3 +277,10 @@ auto into_task(A&& awaitable) {
 }
 
 }  // namespace weir
+
+/// A task whose frame comes from an allocator.
+template <class T, class... Args>
+  requires weir::detail::LeadingAllocator<Args...>::found
+struct std::coroutine_traits<weir::Task<T>, Args...> {
+  using promise_type = weir::detail::AllocatedPromise<weir::detail::TaskPromise<T>, Args...>;
+};
