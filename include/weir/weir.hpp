@@ -3,6 +3,8 @@
 #pragma once
 
 #include <weir/asio.hpp>
+#include <weir/channel/broadcast.hpp>
+#include <weir/channel/broadcast_options.hpp>
 #include <weir/channel/channel.hpp>
 #include <weir/channel/options.hpp>
 #include <weir/channel/permit.hpp>
