@@ -86,14 +86,26 @@ class HandlerBlock : private AsyncRegistry::Entry {
   ~HandlerBlock() = default;
 
   /// Before it may wait: it goes with its executor's context, or with the channel's, if that has none. False: the
-  /// context is going already, and it was destroyed.
+  /// context is going already, and it was destroyed, as it is when this throws.
   [[nodiscard]] bool enter(const asio::any_io_executor& fallback) {
     withdraw = [](Entry& entry) noexcept { return static_cast<Self&>(static_cast<HandlerBlock&>(entry)).take_back(); };
     destroy = [](Entry& entry) noexcept { static_cast<HandlerBlock&>(entry).forget(); };
     asio::execution_context* const own = context_behind(executor_);
-    if (asio::use_service<AsyncRegistry>(own ? *own : context_of(fallback)).enter(*this)) return true;
+    try {
+      if (asio::use_service<AsyncRegistry>(own ? *own : context_of(fallback)).enter(*this)) return true;
+    } catch (...) {
+      forget();
+      throw;
+    }
     forget();
     return false;
+  }
+  /// Takes back an operation that entered and could not be begun: it is destroyed.
+  void withdraw_entered() noexcept {
+    AsyncRegistry* const entered = this->registry;
+    entered->leave(*this);
+    forget();
+    entered->posted();
   }
 
   /// Frees the block, then posts the handler with the values, so that the memory can serve the post.
@@ -211,7 +223,12 @@ class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<T, Sync, Hand
     const CoreRef<Core> core = core_;
     if (attempt(*core, nullptr)) return fire(this->deferred);
     if (!Block::enter(core->executor())) return;
-    connect_cancellation<Core, &Core::cancel_send_by>(*this, *core, Block::handler());
+    try {
+      connect_cancellation<Core, &Core::cancel_send_by>(*this, *core, Block::handler());
+    } catch (...) {
+      Block::withdraw_entered();
+      throw;
+    }
     if (attempt(*core, this)) fire(this->deferred);
   }
   [[nodiscard]] bool take_back() noexcept { return core_->cancel_send(*this); }
@@ -256,7 +273,12 @@ class AsyncReceive : public ReceiveWaiter<T>, public HandlerBlock<AsyncReceive<T
     const CoreRef<Core> core = core_;
     if (attempt(*core, nullptr)) return fire(this->deferred);
     if (!Block::enter(core->executor())) return;
-    connect_cancellation<Core, &Core::cancel_receive_by>(*this, *core, Block::handler());
+    try {
+      connect_cancellation<Core, &Core::cancel_receive_by>(*this, *core, Block::handler());
+    } catch (...) {
+      Block::withdraw_entered();
+      throw;
+    }
     if (attempt(*core, this)) fire(this->deferred);
   }
   [[nodiscard]] bool take_back() noexcept { return core_->cancel_receive(*this); }
