@@ -16,6 +16,7 @@
 #include <weir/asio.hpp>
 #include <weir/channel/broadcast_options.hpp>
 #include <weir/channel/channel.hpp>
+#include <weir/channel/detail/broadcast_async.hpp>
 #include <weir/channel/detail/broadcast_core.hpp>
 #include <weir/channel/detail/broadcast_operations.hpp>
 
@@ -84,6 +85,22 @@ class BroadcastReceiver {
   /// or not.
   [[nodiscard]] std::optional<T> try_receive() const { return try_one(nullptr); }
   [[nodiscard]] std::optional<T> try_receive(std::uint64_t& skipped) const { return try_one(std::addressof(skipped)); }
+
+  /// Receives by completion token, `void(std::error_code, std::optional<T>)`: no error and no value at the end, the
+  /// code of the reason of a close (`channel_closed` if it had none), `lagged` and `disconnected` as `receive`, Asio's
+  /// `operation_aborted` after a cancel by the token's slot, what a copy threw as its code (the value stays), and
+  /// `invalid_argument` while another receive is under way. A value that is waited for is copied by the sender's
+  /// thread, under no lock. It is queued before the call returns; the handler is never called inside it, and is
+  /// destroyed uncalled when its execution context goes first. Allocates as the channel's `async_receive`.
+  template <class Token>
+  auto async_receive(Token&& token) const {
+    using Place = detail::BroadcastSubscription<T>;
+    auto initiate = [](auto handler, detail::CoreRef<Place> at) {
+      detail::AsyncBroadcastReceive<T, decltype(handler)>::make(std::move(handler), *at)->start();
+    };
+    return asio::async_initiate<Token, void(std::error_code, std::optional<T>)>(std::move(initiate), token,
+                                                                                detail::CoreRef<Place>(place()));
+  }
 
   /// One more receiver, for what is sent from now on. One allocation. Any thread.
   [[nodiscard]] BroadcastReceiver subscribe() const { return BroadcastReceiver(place().core.subscribe()); }
@@ -189,6 +206,18 @@ class BroadcastSender {
   TrySendResult try_send(const T& value) const {
     T copy(value);
     return try_send(std::move(copy));
+  }
+
+  /// Sends by completion token, `void(std::error_code, std::optional<T> returned)`: `returned` holds the value when it
+  /// was not sent (`channel_closed`, Asio's `operation_aborted` after a cancel by the token's slot, or what the value's
+  /// move threw). As the channel's `async_send` in when the handler is called, and what it allocates.
+  template <class Token>
+  auto async_send(T value, Token&& token) const {
+    auto initiate = [](auto handler, detail::CoreRef<Core> to, T v) {
+      detail::AsyncBroadcastSend<T, decltype(handler)>::make(std::move(handler), *to, std::move(v))->start();
+    };
+    return asio::async_initiate<Token, void(std::error_code, std::optional<T>)>(
+        std::move(initiate), token, detail::CoreRef<Core>(core()), std::move(value));
   }
 
   /// No new values from now on: sends fail with `Errc::channel_closed`, and those that wait keep their values. What was

@@ -126,7 +126,7 @@ class BroadcastCore {
       }
       return found;
     }
-    if (waiter && !waiter->home->spend()) {
+    if (waiter && waiter->home && !waiter->home->spend()) {
       s.busy = later = true;
       return found;
     }
@@ -167,18 +167,31 @@ class BroadcastCore {
   bool cancel_send(Waiter& waiter) noexcept {
     const std::lock_guard lock(mutex_);
     if (waiter.state != WaitState::queued) return false;
-    senders_waiting_.remove(waiter);
-    waiter.state = WaitState::cancelled;
+    take_back(waiter, senders_waiting_);
     return true;
   }
   bool cancel_receive(BroadcastWaiter<T>& waiter) noexcept {
     const std::lock_guard lock(mutex_);
     if (waiter.state != WaitState::queued) return false;
-    receivers_waiting_.remove(waiter);
-    waiter.state = WaitState::cancelled;
-    waiter.subscription->waiter = nullptr;
-    waiter.subscription->busy = false;
+    take_back_receive(waiter);
     return true;
+  }
+  /// The same for one that is known by its key only, because it may have been completed and freed: null if it was.
+  Waiter* cancel_send_by(std::uint64_t key) noexcept {
+    const std::lock_guard lock(mutex_);
+    Waiter* const waiter = find(senders_waiting_, key);
+    if (waiter) take_back(*waiter, senders_waiting_);
+    return waiter;
+  }
+  Waiter* cancel_receive_by(std::uint64_t key) noexcept {
+    const std::lock_guard lock(mutex_);
+    Waiter* const waiter = find(receivers_waiting_, key);
+    if (waiter) take_back_receive(static_cast<BroadcastWaiter<T>&>(*waiter));
+    return waiter;
+  }
+  [[nodiscard]] std::uint64_t new_key() noexcept {
+    const std::lock_guard lock(mutex_);
+    return ++last_key_;
   }
   /// An operation that was woken, or gave up its turn, is destroyed before it resumed: its value is for the next.
   void abandon_receive(Subscription& s) noexcept {
@@ -294,6 +307,21 @@ class BroadcastCore {
     }
   }
 
+  static void take_back(Waiter& waiter, WaitQueue& queue) noexcept {
+    queue.remove(waiter);
+    waiter.state = WaitState::cancelled;
+  }
+  void take_back_receive(BroadcastWaiter<T>& waiter) noexcept {
+    take_back(waiter, receivers_waiting_);
+    waiter.subscription->waiter = nullptr;
+    waiter.subscription->busy = false;
+  }
+  static Waiter* find(const WaitQueue& queue, std::uint64_t key) noexcept {
+    Waiter* waiter = queue.empty() ? nullptr : &queue.front();
+    while (waiter && waiter->key != key) waiter = waiter->next;
+    return waiter;
+  }
+
   void wake_receiver(BroadcastWaiter<T>& waiter, WakeList& wake) noexcept {
     receivers_waiting_.remove(waiter);
     waiter.subscription->waiter = nullptr;
@@ -312,6 +340,7 @@ class BroadcastCore {
   BroadcastLog<T> log_;
   WaitQueue senders_waiting_;
   WaitQueue receivers_waiting_;
+  std::uint64_t last_key_ = 0;
   std::exception_ptr reason_;
   asio::any_io_executor executor_;
 };
