@@ -1,11 +1,13 @@
 /// What the examples of the pages see, besides what they declare.
 #pragma once
 
+#include <array>
 #include <cassert>
 #include <chrono>
 #include <future>
 #include <map>
 #include <memory>
+#include <memory_resource>
 #include <optional>
 #include <ranges>
 #include <stdexcept>

@@ -158,7 +158,6 @@ class Generator<T>::iterator {
 
 /// A generator whose frame comes from an allocator.
 template <class T, class... Args>
-  requires weir::detail::LeadingAllocator<Args...>::found
-struct std::coroutine_traits<weir::Generator<T>, Args...> {
-  using promise_type = weir::detail::AllocatedPromise<typename weir::Generator<T>::promise_type, Args...>;
-};
+  requires weir::detail::AllocatorFirst<typename weir::Generator<T>::promise_type, Args...>::found
+struct std::coroutine_traits<weir::Generator<T>, Args...>
+    : weir::detail::AllocatorFirst<typename weir::Generator<T>::promise_type, Args...> {};

@@ -280,7 +280,6 @@ auto into_task(A&& awaitable) {
 
 /// A task whose frame comes from an allocator.
 template <class T, class... Args>
-  requires weir::detail::LeadingAllocator<Args...>::found
-struct std::coroutine_traits<weir::Task<T>, Args...> {
-  using promise_type = weir::detail::AllocatedPromise<weir::detail::TaskPromise<T>, Args...>;
-};
+  requires weir::detail::AllocatorFirst<weir::detail::TaskPromise<T>, Args...>::found
+struct std::coroutine_traits<weir::Task<T>, Args...>
+    : weir::detail::AllocatorFirst<weir::detail::TaskPromise<T>, Args...> {};

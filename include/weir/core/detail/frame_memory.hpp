@@ -203,51 +203,57 @@ class AllocatedFrame {
   }
 };
 
-/// The allocator among the arguments that `operator new` is given. Clang leaves out the object of a lambda.
-template <class A>
-struct AllocatorArgument {
-  static constexpr bool found = true;
-  using type = A;
-  template <class... Rest>
-  static const A& of(const std::allocator_arg_t&, const A& allocator, const Rest&...) noexcept {
-    return allocator;
+/// The promise of a coroutine that was given an allocator: that of any other, but for its operators new and delete.
+/// Which promise it is, the coroutine's own functions know, so a frame of the pool pays nothing for those of the
+/// allocators. The operators new are no templates, because GCC's -Wmismatched-new-delete believes those are no match
+/// for the operator delete.
+template <class Base, class A, class... Rest>
+class AllocatedPromise final : public Base {
+ public:
+  [[nodiscard]] static void* operator new(std::size_t size, const std::allocator_arg_t&, const A& allocator,
+                                          const std::remove_reference_t<Rest>&...) {
+    // The handles of tasks and generators are made from the base: it must be in the same place of the same frame.
+    static_assert(sizeof(AllocatedPromise) == sizeof(Base) && alignof(AllocatedPromise) == alignof(Base));
+    return AllocatedFrame<A>::allocate(size, allocator);
   }
-  template <class Object, class... Rest>
-  static const A& of(const Object&, const std::allocator_arg_t&, const A& allocator, const Rest&...) noexcept {
-    return allocator;
+  static void operator delete(void* memory, std::size_t size) noexcept { AllocatedFrame<A>::deallocate(memory, size); }
+};
+
+/// The same behind the object of a member function or of a lambda, which Clang leaves out for a lambda.
+template <class Base, class Object, class A, class... Rest>
+class AllocatedMemberPromise final : public Base {
+ public:
+  [[nodiscard]] static void* operator new(std::size_t size, const Object&, const std::allocator_arg_t&,
+                                          const A& allocator, const std::remove_reference_t<Rest>&...) {
+    static_assert(sizeof(AllocatedMemberPromise) == sizeof(Base) && alignof(AllocatedMemberPromise) == alignof(Base));
+    return AllocatedFrame<A>::allocate(size, allocator);
   }
+  [[nodiscard]] static void* operator new(std::size_t size, const std::allocator_arg_t&, const A& allocator,
+                                          const std::remove_reference_t<Rest>&...) {
+    return AllocatedFrame<A>::allocate(size, allocator);
+  }
+  static void operator delete(void* memory, std::size_t size) noexcept { AllocatedFrame<A>::deallocate(memory, size); }
 };
 
 template <class T>
 concept AllocatorTag = std::same_as<std::remove_cvref_t<T>, std::allocator_arg_t>;
 
 /// Whether a coroutine's parameters begin with `std::allocator_arg_t` and an allocator, the object of a member function
-/// or of a lambda aside; and the allocator.
-template <class... Args>
-struct LeadingAllocator {
+/// or of a lambda aside; and the promise that it has then.
+template <class Base, class... Args>
+struct AllocatorFirst {
   static constexpr bool found = false;
 };
-template <AllocatorTag Tag, class A, class... Rest>
-struct LeadingAllocator<Tag, A, Rest...> : AllocatorArgument<std::remove_cvref_t<A>> {};
-template <class Object, AllocatorTag Tag, class A, class... Rest>
+template <class Base, AllocatorTag Tag, class A, class... Rest>
+struct AllocatorFirst<Base, Tag, A, Rest...> {
+  static constexpr bool found = true;
+  using promise_type = AllocatedPromise<Base, std::remove_cvref_t<A>, Rest...>;
+};
+template <class Base, class Object, AllocatorTag Tag, class A, class... Rest>
   requires(!AllocatorTag<Object>)
-struct LeadingAllocator<Object, Tag, A, Rest...> : AllocatorArgument<std::remove_cvref_t<A>> {};
-
-/// The promise of such a coroutine: that of any other, but for its operators new and delete. Which promise it is, the
-/// coroutine's own functions know: a frame of the pool pays nothing for those of the allocators.
-template <class Base, class... Args>
-class AllocatedPromise final : public Base {
-  using Leading = LeadingAllocator<Args...>;
-  using Frame = AllocatedFrame<typename Leading::type>;
-
- public:
-  template <class... Given>
-  [[nodiscard]] static void* operator new(std::size_t size, const Given&... given) {
-    // The handles of tasks and generators are made from the base: it must be in the same place of the same frame.
-    static_assert(sizeof(AllocatedPromise) == sizeof(Base) && alignof(AllocatedPromise) == alignof(Base));
-    return Frame::allocate(size, Leading::of(given...));
-  }
-  static void operator delete(void* memory, std::size_t size) noexcept { Frame::deallocate(memory, size); }
+struct AllocatorFirst<Base, Object, Tag, A, Rest...> {
+  static constexpr bool found = true;
+  using promise_type = AllocatedMemberPromise<Base, std::remove_cvref_t<Object>, std::remove_cvref_t<A>, Rest...>;
 };
 
 }  // namespace weir::detail
