@@ -31,9 +31,10 @@ Spread spread_of(std::vector<double> values) {
   return {median, values.front(), values.back()};
 }
 
-Subject Subject::absent(std::string name, std::string why) {
+Subject Subject::absent(std::string name, std::string variant, std::string why) {
   Subject subject;
   subject.name = std::move(name);
+  subject.variant = std::move(variant);
   subject.absent_because = std::move(why);
   return subject;
 }
@@ -64,8 +65,10 @@ std::uint64_t whole_blocks(double events, std::uint64_t max_events) {
   return static_cast<std::uint64_t>(bounded) / block * block;
 }
 
-std::uint64_t events_for(const Group& group, const Subject& subject, std::chrono::milliseconds sample_time) {
-  const double target_ns = std::chrono::duration<double, std::nano>(sample_time).count();
+std::uint64_t events_for(const Group& group, const Subject& subject, const Effort& effort) {
+  if (effort.events) return *effort.events;
+  if (group.fixed_events) return *group.fixed_events;
+  const double target_ns = std::chrono::duration<double, std::nano>(effort.sample_time).count();
   for (std::uint64_t events = min_events;;) {
     // The faster of two: one that was cold, or interrupted, would make every sample after it too short.
     const double ns_per_event = std::min(subject.run(events).ns_per_event, subject.run(events).ns_per_event);
@@ -77,6 +80,8 @@ std::uint64_t events_for(const Group& group, const Subject& subject, std::chrono
 }
 
 }  // namespace
+
+Effort Effort::smoke() { return {std::chrono::milliseconds(0), 1, 1, 0, min_events}; }
 
 GroupResult measure(const Group& group, const Effort& effort) {
   GroupResult outcome{.group = &group, .reference = {}, .results = {}};
@@ -100,11 +105,12 @@ GroupResult measure(const Group& group, const Effort& effort) {
 
   std::vector<std::uint64_t> events;
   for (const Subject* subject : present) {
-    events.push_back(run_guarded(group, *subject, [&] { return events_for(group, *subject, effort.sample_time); }));
+    events.push_back(run_guarded(group, *subject, [&] { return events_for(group, *subject, effort); }));
   }
 
   std::vector<std::vector<double>> times(present.size());
   std::vector<std::vector<double>> allocs(present.size());
+  std::vector<std::map<std::string, std::vector<double>>> figures(present.size());
   for (int round = 0; round < effort.rounds; ++round) {
     for (std::size_t step = 0; step < present.size(); ++step) {
       // Each round begins with another subject, so that none always inherits the same predecessor's caches and heap.
@@ -112,6 +118,7 @@ GroupResult measure(const Group& group, const Effort& effort) {
       const Sample sample = run_guarded(group, *present[i], [&] { return present[i]->run(events[i]); });
       times[i].push_back(sample.ns_per_event);
       allocs[i].push_back(sample.allocs_per_event);
+      for (const std::string& name : group.figures) figures[i][name].push_back(sample.figures.at(name));
     }
   }
 
@@ -121,9 +128,10 @@ GroupResult measure(const Group& group, const Effort& effort) {
       const std::optional<Extra>& extra = present[i]->extra;
       if (!extra) continue;
       const double ns = std::chrono::duration<double, std::nano>(extra->sample_time).count() * effort.extra_share;
-      const std::uint64_t count = whole_blocks(ns / spread_of(times[i]).median, group.max_events);
-      const auto figures = run_guarded(group, *present[i], [&] { return extra->run(count); });
-      for (const auto& [name, value] : figures) extras[i][name].push_back(value);
+      const std::uint64_t count =
+          effort.events ? *effort.events : whole_blocks(ns / spread_of(times[i]).median, group.max_events);
+      const auto beside = run_guarded(group, *present[i], [&] { return extra->run(count); });
+      for (const auto& [name, value] : beside) extras[i][name].push_back(value);
     }
   }
 
@@ -140,6 +148,7 @@ GroupResult measure(const Group& group, const Effort& effort) {
       }
       result.ratio = spread_of(std::move(ratios));
     }
+    for (auto& [name, values] : figures[i]) result.figures[name] = spread_of(std::move(values));
     for (auto& [name, values] : extras[i]) result.extra[name] = spread_of(std::move(values));
   }
   return outcome;

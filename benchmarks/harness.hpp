@@ -20,6 +20,7 @@ inline constexpr std::size_t default_capacity = 1024;
 struct Sample {
   double ns_per_event = 0;
   double allocs_per_event = 0;
+  std::map<std::string, double> figures{};  // those that its group asks for in place of ns_per_event
 };
 
 /// Counts time and allocations from its construction. A subject builds one when its queue and threads stand, so that
@@ -61,7 +62,7 @@ struct Subject {
   std::optional<Extra> extra{};
   std::string absent_because{};
 
-  [[nodiscard]] static Subject absent(std::string name, std::string why);
+  [[nodiscard]] static Subject absent(std::string name, std::string variant, std::string why);
   [[nodiscard]] bool is_absent() const noexcept { return !absent_because.empty(); }
 };
 
@@ -74,6 +75,8 @@ struct Group {
   std::vector<std::string> references;  // the first that is present is what the ratios are to
   std::map<std::string, std::variant<std::int64_t, std::string>> fields;
   std::uint64_t max_events = std::uint64_t{1} << 40;
+  std::optional<std::uint64_t> fixed_events{};  // where the number is part of the job, and not the length of a sample
+  std::vector<std::string> figures{};  // what is reported in place of ns_per_event, if that is not the question
   std::vector<Subject> subjects;
 };
 
@@ -83,6 +86,7 @@ struct Result {
   Spread ns_per_event{};
   Spread ratio{};
   double allocs_per_event = 0;
+  std::map<std::string, Spread> figures{};
   std::map<std::string, Spread> extra{};
 };
 
@@ -97,8 +101,11 @@ struct Effort {
   int rounds = 21;
   int extra_rounds = 7;
   double extra_share = 1;
+  std::optional<std::uint64_t> events{};  // as many for each sample, however long it takes
 
   [[nodiscard]] static Effort quick() { return {std::chrono::milliseconds(3), 5, 3, 0.25}; }
+  /// Proves that everything runs; the figures are worth nothing.
+  [[nodiscard]] static Effort smoke();
 };
 
 [[nodiscard]] GroupResult measure(const Group& group, const Effort& effort);

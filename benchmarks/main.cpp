@@ -32,7 +32,11 @@ struct Workload {
 constexpr std::array workloads{
     Workload{"W1", "one sender, one receiver, one thread", &w1_groups},
     Workload{"W2", "one sender, one receiver, two threads; beside it with a bystander", &w2_groups},
+    Workload{"W3", "four senders, one receiver, two threads", &w3_groups},
+    Workload{"W4", "four senders, four receivers, two threads", &w4_groups},
+    Workload{"W5", "capacity 1: hand-off, and a request and its reply, on one thread and on two", &w5_groups},
     Workload{"W6", "a stream: source, four receivers that work, a collection", &w6_groups},
+    Workload{"W8", "100,000 idle channels: bytes each, and one value through each", &w8_groups},
 };
 
 constexpr int usage_error = 2;
@@ -118,9 +122,11 @@ int run_command_line(int argc, char** argv) {
   std::vector<std::string> ids;
   std::string json_path;
   bool quick = false;
+  bool smoke = false;
   bool list = false;
   app.add_option("ID", ids, "workloads to run (" + known_ids() + "); all when none is named");
   app.add_flag("--quick", quick, "short samples and few rounds: a look, not a measurement");
+  app.add_flag("--smoke", smoke, "a few events for each subject: that it runs, and no figures")->excludes("--quick");
   app.add_option("--json", json_path, "write the results to FILE")->option_text("FILE");
   app.add_flag("--list", list, "list the workloads and leave");
   try {
@@ -149,7 +155,7 @@ int run_command_line(int argc, char** argv) {
 
   keep_freed_memory();
   const SecondThread second_thread;
-  return run(chosen, quick ? Effort::quick() : Effort{}, json_path);
+  return run(chosen, smoke ? Effort::smoke() : quick ? Effort::quick() : Effort{}, json_path);
 }
 
 }  // namespace

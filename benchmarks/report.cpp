@@ -73,6 +73,42 @@ void print_rows(std::ostream& out, const std::vector<Row>& rows) {
   }
 }
 
+std::string allocations_cell(const Result& result) {
+  return result.subject->allocations_counted ? allocations_text(result.allocs_per_event) : "own";
+}
+
+std::vector<Row> rows_of_times(const GroupResult& outcome) {
+  const bool has_ratio = !outcome.reference.empty();
+  const std::string ratio_title = has_ratio ? "x " + outcome.reference : "ratio";
+  std::vector<Row> rows{{"subject", "variant", "ns/event", "min", "max", ratio_title, "min", "max", "allocs/event"}};
+  for (const Result& result : outcome.results) {
+    const Subject& subject = *result.subject;
+    if (subject.is_absent()) continue;
+    const auto ratio = [&](double value) { return has_ratio ? number(value) : std::string("-"); };
+    rows.push_back({subject.name, subject.variant, number(result.ns_per_event.median), number(result.ns_per_event.min),
+                    number(result.ns_per_event.max), ratio(result.ratio.median), ratio(result.ratio.min),
+                    ratio(result.ratio.max), allocations_cell(result)});
+  }
+  return rows;
+}
+
+std::vector<Row> rows_of_figures(const GroupResult& outcome) {
+  std::vector<Row> rows{{"subject", "variant"}};
+  for (const std::string& figure : outcome.group->figures)
+    rows.back().insert(rows.back().end(), {figure, "min", "max"});
+  rows.back().push_back("allocs/event");
+  for (const Result& result : outcome.results) {
+    if (result.subject->is_absent()) continue;
+    rows.push_back({result.subject->name, result.subject->variant});
+    for (const std::string& figure : outcome.group->figures) {
+      const Spread& spread = result.figures.at(figure);
+      rows.back().insert(rows.back().end(), {number(spread.median), number(spread.min), number(spread.max)});
+    }
+    rows.back().push_back(allocations_cell(result));
+  }
+  return rows;
+}
+
 void print_extras(std::ostream& out, const GroupResult& outcome) {
   std::vector<Row> rows;
   for (const Result& result : outcome.results) {
@@ -104,8 +140,9 @@ Json result_json(const GroupResult& outcome, const Result& result) {
     return entry;
   }
   entry["events"] = result.events;
-  entry["ns_per_event"] = spread_json(result.ns_per_event);
-  if (!outcome.reference.empty()) {
+  for (const std::string& figure : group.figures) entry[figure] = spread_json(result.figures.at(figure));
+  if (group.figures.empty()) entry["ns_per_event"] = spread_json(result.ns_per_event);
+  if (group.figures.empty() && !outcome.reference.empty()) {
     Json ratio{{"to", outcome.reference}};
     ratio.update(spread_json(result.ratio));
     entry["ratio"] = std::move(ratio);
@@ -133,23 +170,14 @@ void print_table(std::ostream& out, const GroupResult& outcome) {
   const Group& group = *outcome.group;
   out << '\n' << group.id << "  " << group.title << ", " << group.payload << '\n';
 
-  const std::string ratio_title = outcome.reference.empty() ? "ratio" : "x " + outcome.reference;
-  std::vector<Row> rows{{"subject", "variant", "ns/event", "min", "max", ratio_title, "min", "max", "allocs/event"}};
-  for (const Result& result : outcome.results) {
-    const Subject& subject = *result.subject;
-    if (subject.is_absent()) continue;
-    const bool has_ratio = !outcome.reference.empty();
-    const auto ratio = [&](double value) { return has_ratio ? number(value) : std::string("-"); };
-    rows.push_back({subject.name, subject.variant, number(result.ns_per_event.median), number(result.ns_per_event.min),
-                    number(result.ns_per_event.max), ratio(result.ratio.median), ratio(result.ratio.min),
-                    ratio(result.ratio.max),
-                    subject.allocations_counted ? allocations_text(result.allocs_per_event) : "own"});
-  }
+  std::vector<Row> rows = group.figures.empty() ? rows_of_times(outcome) : rows_of_figures(outcome);
   print_rows(out, rows);
 
   for (const Result& result : outcome.results) {
     const Subject& subject = *result.subject;
-    if (subject.is_absent()) out << "  " << subject.name << " is absent: " << subject.absent_because << '\n';
+    if (!subject.is_absent()) continue;
+    out << "  " << subject.name << (subject.variant.empty() ? "" : " ") << subject.variant
+        << " is absent: " << subject.absent_because << '\n';
   }
   print_extras(out, outcome);
   out.flush();

@@ -1,3 +1,4 @@
+#include "programs.hpp"
 #include "references/asio_channel.hpp"
 #include "references/coroutine_switch.hpp"
 #include "references/mutex_queue.hpp"
@@ -10,6 +11,9 @@ namespace {
 
 // As much at a time as the raw ring takes.
 constexpr std::size_t batch = default_capacity;
+
+template <class T, class Channel, std::size_t values_at_a_time>
+constexpr auto run_weir = &run_weir_channel_one_thread<T, Traffic<Channel, 1, 1, values_at_a_time>>;
 
 template <class T>
 Group w1_group() {
@@ -24,10 +28,12 @@ Group w1_group() {
       {.name = "mutex_condvar", .variant = {}, .run = &run_mutex_queue_one_thread<T>},
       {.name = "asio_channel", .variant = {}, .run = &run_asio_channel_one_thread<AsioUse::plain, T>},
       {.name = "asio_channel_try_first", .variant = {}, .run = &run_asio_channel_one_thread<AsioUse::try_first, T>},
-      {.name = "weir", .variant = "local", .run = &run_weir_channel_one_thread<T, LocalChannel, 0>},
-      {.name = "weir", .variant = "local_bulk", .run = &run_weir_channel_one_thread<T, LocalChannel, batch>},
-      {.name = "weir", .variant = "shared", .run = &run_weir_channel_one_thread<T, SharedChannel, 0>},
-      {.name = "weir", .variant = "shared_bulk", .run = &run_weir_channel_one_thread<T, SharedChannel, batch>},
+      go_subject("W1", payload_name<T>),
+      tokio_subject("W1", payload_name<T>),
+      {.name = "weir", .variant = "local", .run = run_weir<T, LocalChannel, 0>},
+      {.name = "weir", .variant = "local_bulk", .run = run_weir<T, LocalChannel, batch>},
+      {.name = "weir", .variant = "shared", .run = run_weir<T, SharedChannel, 0>},
+      {.name = "weir", .variant = "shared_bulk", .run = run_weir<T, SharedChannel, batch>},
   };
   return group;
 }

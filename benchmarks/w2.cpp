@@ -1,39 +1,19 @@
+#include "pool_subject.hpp"
+#include "programs.hpp"
 #include "references/asio_channel.hpp"
 #include "references/lamport_ring.hpp"
-#include "references/mutex_queue.hpp"
-#if WEIR_BENCH_HAS_TBB
-#  include "references/tbb_queue.hpp"
-#endif
-#if WEIR_BENCH_HAS_MOODYCAMEL
-#  include "references/moodycamel_queue.hpp"
-#endif
-#include "pool_subject.hpp"
+#include "references/queue_subjects.hpp"
 #include "subjects/weir_channel.hpp"
 #include "workloads.hpp"
 
 namespace weir_bench {
 namespace {
 
-template <class T>
-Subject tbb_subject() {
-#if WEIR_BENCH_HAS_TBB
-  return {.name = "tbb_bounded_queue", .variant = {}, .run = &run_tbb_bounded_queue<T>, .allocations_counted = false};
-#else
-  return Subject::absent("tbb_bounded_queue", "built without oneTBB");
-#endif
-}
-
-template <class T>
-Subject moodycamel_subject() {
-#if WEIR_BENCH_HAS_MOODYCAMEL
-  return {.name = "moodycamel", .variant = {}, .run = &run_moodycamel<T>, .allocations_counted = false};
-#else
-  return Subject::absent("moodycamel", "built without concurrentqueue");
-#endif
-}
-
 // Small enough that both sides have something to do at any time.
 constexpr std::size_t batch = 64;
+
+template <class T, class Channel, std::size_t values_at_a_time>
+constexpr auto run_weir = &run_weir_channel_pool<T, Traffic<Channel, 1, 1, values_at_a_time>>;
 
 template <class T>
 Group w2_group() {
@@ -45,15 +25,17 @@ Group w2_group() {
   group.subjects = {
       {.name = "lamport_ring", .variant = {}, .run = &run_lamport_ring<T, 1>},
       {.name = "lamport_ring", .variant = "bulk", .run = &run_lamport_ring<T, batch>},
-      {.name = "mutex_condvar", .variant = {}, .run = &run_mutex_queue_two_threads<T>},
+      mutex_queue_subject<T>(),
       pool_subject("asio_channel", {}, &run_asio_channel_pool<AsioUse::plain, T>),
       pool_subject("asio_channel_try_first", {}, &run_asio_channel_pool<AsioUse::try_first, T>),
-      tbb_subject<T>(),
+      tbb_queue_subject<T>(),
       moodycamel_subject<T>(),
-      pool_subject("weir", "shared", &run_weir_channel_pool<T, SharedChannel, 0>),
-      pool_subject("weir", "shared_bulk", &run_weir_channel_pool<T, SharedChannel, batch>),
-      pool_subject("weir", "spsc", &run_weir_channel_pool<T, SpscChannel, 0>),
-      pool_subject("weir", "spsc_bulk", &run_weir_channel_pool<T, SpscChannel, batch>),
+      go_subject("W2", payload_name<T>),
+      tokio_subject("W2", payload_name<T>),
+      pool_subject("weir", "shared", run_weir<T, SharedChannel, 0>),
+      pool_subject("weir", "shared_bulk", run_weir<T, SharedChannel, batch>),
+      pool_subject("weir", "spsc", run_weir<T, SpscChannel, 0>),
+      pool_subject("weir", "spsc_bulk", run_weir<T, SpscChannel, batch>),
   };
   return group;
 }

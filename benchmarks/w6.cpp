@@ -28,8 +28,8 @@ void add_tbb_subjects(std::vector<Subject>& subjects, std::uint64_t iterations) 
   subjects.back().allocations_counted = false;
 #else
   static_cast<void>(iterations);
-  subjects.push_back(Subject::absent("tbb_pipeline", "built without oneTBB"));
-  subjects.push_back(Subject::absent("tbb_pipeline_batched", "built without oneTBB"));
+  subjects.push_back(Subject::absent("tbb_pipeline", {}, "built without oneTBB"));
+  subjects.push_back(Subject::absent("tbb_pipeline_batched", {}, "built without oneTBB"));
 #endif
 }
 

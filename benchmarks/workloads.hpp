@@ -8,6 +8,10 @@ namespace weir_bench {
 
 [[nodiscard]] std::vector<Group> w1_groups();
 [[nodiscard]] std::vector<Group> w2_groups();
+[[nodiscard]] std::vector<Group> w3_groups();
+[[nodiscard]] std::vector<Group> w4_groups();
+[[nodiscard]] std::vector<Group> w5_groups();
 [[nodiscard]] std::vector<Group> w6_groups();
+[[nodiscard]] std::vector<Group> w8_groups();
 
 }  // namespace weir_bench

@@ -4,12 +4,13 @@
 
 #include <asio/experimental/channel.hpp>
 #include <asio/experimental/concurrent_channel.hpp>
+#include <cstddef>
 #include <cstdint>
-#include <exception>
-#include <latch>
 
 #include "bystander.hpp"
+#include "crew.hpp"
 #include "harness.hpp"
+#include "parties.hpp"
 #include "payload.hpp"
 
 namespace weir_bench {
@@ -24,9 +25,9 @@ using AsioChannel = asio::experimental::channel<void(asio::error_code, T)>;
 template <class T>
 using AsioConcurrentChannel = asio::experimental::concurrent_channel<void(asio::error_code, T)>;
 
-template <AsioUse use, class Channel, class T>
-asio::awaitable<void> asio_send_all(Channel& channel, std::uint64_t events) {
-  for (U64 i = 0; i < events; ++i) {
+template <AsioUse use, class T, class Channel>
+asio::awaitable<void> asio_send_all(Channel& channel, Share share) {
+  for (U64 i = share.first; i < share.last; ++i) {
     const T value(i);
     if constexpr (use == AsioUse::try_first) {
       if (channel.try_send(asio::error_code{}, value)) continue;
@@ -35,9 +36,9 @@ asio::awaitable<void> asio_send_all(Channel& channel, std::uint64_t events) {
   }
 }
 
-template <AsioUse use, class Channel, class T>
-asio::awaitable<void> asio_receive_all(Channel& channel, std::uint64_t events, U64& sum) {
-  for (U64 i = 0; i < events; ++i) {
+template <AsioUse use, class T, class Channel>
+asio::awaitable<void> asio_receive_all(Channel& channel, std::uint64_t count, U64& sum) {
+  for (U64 i = 0; i < count; ++i) {
     if constexpr (use == AsioUse::try_first) {
       if (channel.try_receive([&sum](asio::error_code, const T& value) { sum += digest(value); })) continue;
     }
@@ -46,50 +47,34 @@ asio::awaitable<void> asio_receive_all(Channel& channel, std::uint64_t events, U
   }
 }
 
-template <AsioUse use, class T>
+template <AsioUse use, class T, std::size_t capacity = default_capacity>
 [[nodiscard]] Sample run_asio_channel_one_thread(std::uint64_t events) {
   asio::io_context context(1);
-  AsioChannel<T> channel(context, default_capacity);
+  AsioChannel<T> channel(context, capacity);
   U64 sum = 0;
-  std::exception_ptr error;
-  const auto done = [&error](std::exception_ptr e) {
-    if (e) error = e;
-  };
-  const Measurement measurement;
-  asio::co_spawn(context, asio_send_all<use, AsioChannel<T>, T>(channel, events), done);
-  asio::co_spawn(context, asio_receive_all<use, AsioChannel<T>, T>(channel, events, sum), done);
-  context.run();
-  const Sample sample = measurement.finish(events);
-  if (error) std::rethrow_exception(error);
+  const Sample sample = measure_on_one_thread(events, context, [&](auto done) {
+    asio::co_spawn(context, asio_send_all<use, T>(channel, Share{0, events}), done);
+    asio::co_spawn(context, asio_receive_all<use, T>(channel, events, sum), done);
+  });
   expect_delivered(expected_digest<T>(events), sum);
   return sample;
 }
 
-template <AsioUse use, class T>
+template <AsioUse use, class T, std::size_t senders = 1, std::size_t receivers = 1,
+          std::size_t capacity = default_capacity>
 [[nodiscard]] Sample run_asio_channel_pool(std::uint64_t events, asio::thread_pool& pool, Bystander* bystander) {
-  AsioConcurrentChannel<T> channel(pool.get_executor(), default_capacity);
-  U64 sum = 0;
-  std::exception_ptr errors[2];
-  std::latch finished(2);
-  const Measurement measurement;
-  if (bystander != nullptr) bystander->start();
-  asio::co_spawn(pool, asio_send_all<use, AsioConcurrentChannel<T>, T>(channel, events), [&](std::exception_ptr e) {
-    errors[0] = e;
-    finished.count_down();
+  AsioConcurrentChannel<T> channel(pool.get_executor(), capacity);
+  Sums<receivers> sums;
+  const Sample sample = measure_on_pool(events, pool, bystander, senders + receivers, [&](Crew& crew) {
+    for (std::size_t i = 0; i < senders; ++i) {
+      asio::co_spawn(pool, asio_send_all<use, T>(channel, share_of(events, senders, i)), crew.on_finish());
+    }
+    for (std::size_t i = 0; i < receivers; ++i) {
+      const std::uint64_t count = share_of(events, receivers, i).size();
+      asio::co_spawn(pool, asio_receive_all<use, T>(channel, count, sums[i]), crew.on_finish());
+    }
   });
-  asio::co_spawn(pool, asio_receive_all<use, AsioConcurrentChannel<T>, T>(channel, events, sum),
-                 [&](std::exception_ptr e) {
-                   errors[1] = e;
-                   finished.count_down();
-                 });
-  finished.wait();
-  const Sample sample = measurement.finish(events);
-  if (bystander != nullptr) bystander->stop();
-  pool.join();
-  for (const std::exception_ptr& error : errors) {
-    if (error) std::rethrow_exception(error);
-  }
-  expect_delivered(expected_digest<T>(events), sum);
+  expect_delivered(expected_digest<T>(events), sums.total());
   return sample;
 }
 

@@ -15,7 +15,7 @@ namespace weir_bench {
 // Closing the channel would lose what it holds (1.22), so that the source ends it with a mark for each receiver.
 template <AsioUse use, class T>
 asio::awaitable<void> asio_source(AsioConcurrentChannel<T>& channel, std::uint64_t events, int receivers) {
-  co_await asio_send_all<use, AsioConcurrentChannel<T>, T>(channel, events);
+  co_await asio_send_all<use, T>(channel, Share{0, events});
   for (int i = 0; i < receivers; ++i) {
     co_await channel.async_send(asio::error_code{}, end_mark<T>(), asio::use_awaitable);
   }

@@ -5,7 +5,7 @@
 
 #include "harness.hpp"
 #include "payload.hpp"
-#include "two_threads.hpp"
+#include "threads.hpp"
 #include "work.hpp"
 
 namespace weir_bench {

@@ -9,7 +9,7 @@
 
 #include "harness.hpp"
 #include "payload.hpp"
-#include "two_threads.hpp"
+#include "threads.hpp"
 
 namespace weir_bench {
 
@@ -53,26 +53,77 @@ class LamportRing {
   std::size_t cached_tail_ = 0;
 };
 
-template <class T, std::size_t batch>
+/// How a side waits that is stuck. One that spins is too unsteady for a ring that is seldom stuck, and the only fair
+/// one for a ring of capacity 1, which is stuck after each value.
+struct Yielding {
+  void operator()() const noexcept { std::this_thread::yield(); }
+};
+
+class Spinning {
+ public:
+  void operator()() noexcept {
+    // The other side may have lost its processor.
+    if (++spins_ % 1024 == 0) std::this_thread::yield();
+#if defined(__x86_64__)
+    __builtin_ia32_pause();
+#endif
+  }
+
+ private:
+  unsigned spins_ = 0;
+};
+
+template <class T, std::size_t batch, class Wait = Yielding, std::size_t capacity = default_capacity>
 [[nodiscard]] Sample run_lamport_ring(std::uint64_t events) {
-  LamportRing<T> ring(default_capacity);
+  LamportRing<T> ring(capacity);
   U64 sum = 0;
   const Sample sample = measure_two_threads(
       events,
       [&] {
+        Wait wait;
         for (U64 sent = 0; sent < events;) {
           const std::size_t pushed = ring.push_some(sent, std::min<U64>(batch, events - sent));
-          if (pushed == 0) std::this_thread::yield();
+          if (pushed == 0) wait();
           sent += pushed;
         }
       },
       [&] {
+        Wait wait;
         for (U64 received = 0; received < events;) {
           const std::size_t popped = ring.pop_some(sum, batch);
-          if (popped == 0) std::this_thread::yield();
+          if (popped == 0) wait();
           received += popped;
         }
       });
+  expect_delivered(expected_digest<T>(events), sum);
+  return sample;
+}
+
+/// A ring of capacity 1 each way, both sides spinning; an event is a request and its reply, which is the request's
+/// number again.
+template <class T>
+[[nodiscard]] Sample run_lamport_request(std::uint64_t events) {
+  LamportRing<T> requests(1);
+  LamportRing<T> replies(1);
+  U64 sum = 0;
+  U64 requested = 0;
+  const Sample sample = measure_two_threads(
+      events,
+      [&] {
+        Spinning wait;
+        for (U64 i = 0; i < events; ++i) {
+          while (requests.push_some(i, 1) == 0) wait();
+          while (replies.pop_some(sum, 1) == 0) wait();
+        }
+      },
+      [&] {
+        Spinning wait;
+        for (U64 i = 0; i < events; ++i) {
+          while (requests.pop_some(requested, 1) == 0) wait();
+          while (replies.push_some(i, 1) == 0) wait();
+        }
+      });
+  expect_delivered(expected_digest<T>(events), requested);
   expect_delivered(expected_digest<T>(events), sum);
   return sample;
 }

@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "harness.hpp"
+#include "parties.hpp"
 #include "payload.hpp"
-#include "two_threads.hpp"
 
 namespace weir_bench {
 
@@ -18,11 +18,11 @@ class MutexQueue {
  public:
   explicit MutexQueue(std::size_t capacity) : slots_(capacity) {}
 
-  void push(U64 number) {
+  void push(const T& value) {
     {
       std::unique_lock lock(mutex_);
       not_full_.wait(lock, [this] { return size_ < slots_.size(); });
-      slots_[(head_ + size_) % slots_.size()] = T(number);
+      slots_[(head_ + size_) % slots_.size()] = value;
       ++size_;
     }
     not_empty_.notify_one();
@@ -37,6 +37,14 @@ class MutexQueue {
     lock.unlock();
     not_full_.notify_one();
     return value;
+  }
+
+  void send(Share share) {
+    for (U64 i = share.first; i < share.last; ++i) push(T(i));
+  }
+
+  void receive(std::uint64_t count, U64& sum) {
+    for (U64 i = 0; i < count; ++i) sum += digest(pop());
   }
 
  private:
@@ -55,26 +63,10 @@ template <class T>
   U64 sum = 0;
   const Measurement measurement;
   for (U64 sent = 0; sent < events; sent += default_capacity) {
-    for (U64 i = 0; i < default_capacity; ++i) queue.push(sent + i);
+    for (U64 i = 0; i < default_capacity; ++i) queue.push(T(sent + i));
     for (U64 i = 0; i < default_capacity; ++i) sum += digest(queue.pop());
   }
   const Sample sample = measurement.finish(events);
-  expect_delivered(expected_digest<T>(events), sum);
-  return sample;
-}
-
-template <class T>
-[[nodiscard]] Sample run_mutex_queue_two_threads(std::uint64_t events) {
-  MutexQueue<T> queue(default_capacity);
-  U64 sum = 0;
-  const Sample sample = measure_two_threads(
-      events,
-      [&] {
-        for (U64 i = 0; i < events; ++i) queue.push(i);
-      },
-      [&] {
-        for (U64 i = 0; i < events; ++i) sum += digest(queue.pop());
-      });
   expect_delivered(expected_digest<T>(events), sum);
   return sample;
 }

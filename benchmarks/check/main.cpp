@@ -1,0 +1,111 @@
+// Says whether a file of results has the shape that others rely on: weir_bench_check RESULTS.json ID…
+#include <algorithm>
+#include <fstream>
+#include <iostream>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+namespace {
+
+using Json = nlohmann::json;
+
+void expect(bool holds, const std::string& what, const Json& where) {
+  if (!holds) throw std::runtime_error(what + ": " + where.dump());
+}
+
+bool is_spread(const Json& value) {
+  if (!value.is_object()) return false;
+  for (const char* name : {"median", "min", "max"}) {
+    if (!value.contains(name) || !value[name].is_number()) return false;
+  }
+  return value["min"] <= value["median"] && value["median"] <= value["max"] && value["min"] >= 0;
+}
+
+void check_machine(const Json& machine) {
+  for (const char* name : {"cpu", "compiler", "asio"}) {
+    expect(machine.contains(name) && machine[name].is_string() && machine[name] != "", name, machine);
+  }
+  expect(machine.contains("cores") && machine["cores"].is_number_unsigned(), "cores", machine);
+}
+
+void check_result(const Json& result) {
+  for (const char* name : {"id", "payload", "subject", "variant"}) {
+    expect(result.contains(name) && result[name].is_string(), name, result);
+  }
+  expect(result["payload"] == "u64" || result["payload"] == "p64", "payload", result);
+  if (result.contains("absent")) {
+    expect(result["absent"] == true && result.value("why", "") != "", "absent without a reason", result);
+    expect(result["subject"] != "weir", "weir itself is absent", result);
+    return;
+  }
+  if (result["id"] == "W8") {
+    for (const char* name : {"bytes", "resident_bytes", "ns_per_value"}) {
+      expect(result.contains(name) && is_spread(result[name]), name, result);
+    }
+    expect(!result.contains("ns_per_event"), "a time in place of bytes", result);
+  } else {
+    expect(result.contains("ns_per_event") && is_spread(result["ns_per_event"]), "ns_per_event", result);
+    expect(result["ns_per_event"]["min"] > 0, "no time at all", result);
+    expect(result.contains("ratio") && is_spread(result["ratio"]) && result["ratio"]["to"].is_string(), "ratio",
+           result);
+  }
+  const Json& allocations = result.at("allocs_per_event");
+  expect(allocations.is_null() || (allocations.is_number() && allocations >= 0), "allocs_per_event", result);
+}
+
+// What a plot or a comparison looks a result up by; a second one of the same name would hide the first.
+std::string name_of(const Json& result) {
+  Json name = result;
+  for (const char* figure : {"events", "ns_per_event", "ratio", "allocs_per_event", "bystander", "absent", "why",
+                             "bytes", "resident_bytes", "ns_per_value"}) {
+    name.erase(figure);
+  }
+  return name.dump();
+}
+
+void check_workload(const std::string& id, const Json& results) {
+  std::set<std::string> variants;
+  std::set<std::string> payloads;
+  for (const Json& result : results) {
+    if (result["id"] != id || result["subject"] != "weir") continue;
+    variants.insert(result["variant"]);
+    payloads.insert(result["payload"]);
+  }
+  expect(payloads == std::set<std::string>{"p64", "u64"}, id + " has not both payloads", payloads);
+
+  std::set<std::string> wanted;
+  if (id == "W1") wanted = {"local", "local_bulk", "shared", "shared_bulk"};
+  if (id == "W2" || id == "W3" || id == "W4") wanted = {"shared", "shared_bulk"};
+  if (id == "W5" || id == "W8") wanted = {"local", "shared"};
+  expect(std::includes(variants.begin(), variants.end(), wanted.begin(), wanted.end()), id + " lacks a variant",
+         variants);
+}
+
+void check(const char* path, const std::vector<std::string>& ids) {
+  std::ifstream file(path);
+  const Json document = Json::parse(file);
+  check_machine(document.at("machine"));
+  const Json& results = document.at("results");
+  std::set<std::string> names;
+  for (const Json& result : results) {
+    check_result(result);
+    expect(names.insert(name_of(result)).second, "twice", result);
+  }
+  for (const std::string& id : ids) check_workload(id, results);
+  std::cout << results.size() << " results as promised\n";
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    if (argc < 2) throw std::runtime_error("which file?");
+    check(argv[1], {argv + 2, argv + argc});
+  } catch (const std::exception& error) {
+    std::cerr << "weir_bench_check: " << error.what() << '\n';
+    return 1;
+  }
+}
