@@ -2,11 +2,13 @@
 """Draws the results of weir_bench: plot.py RESULTS.json FOLDER [--format svg]
 
 One picture a workload, and overview.svg with all that move values. The scale is logarithmic; a dot is a median, its
-whisker goes from the fastest round to the slowest. The line is what the machine itself allows.
+whisker goes from the fastest round to the slowest. The line is what the machine itself allows: the fastest round of the
+mechanism without a channel.
 """
 
 import argparse
 import json
+import math
 import pathlib
 import sys
 
@@ -33,6 +35,7 @@ NAMES = {
     "tbb_bounded_queue": "oneTBB bounded queue",
     "tbb_pipeline": "oneTBB pipeline",
     "tbb_pipeline_batched": "oneTBB pipeline, batched",
+    "ideal": "the work alone",
     "go": "Go",
     "tokio": "Tokio mpsc",
 }
@@ -74,7 +77,7 @@ def limit_of(results, payload):
     ):
         for result in results:
             if result["subject"] == subject and result["payload"] == payload and variant in (None, result["variant"]):
-                return times * result["ns_per_event"]["median"], name
+                return times * result["ns_per_event"]["min"], name
     return None
 
 
@@ -90,17 +93,25 @@ def label_of(result):
 
 
 def figure_text(value):
-    return f"{value:.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2g}"
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 1 else f"{value:.2g}"
+
+
+def short_text(value):
+    """For between the bars: 2.5k is as wide as one."""
+    return f"{value / 1000:.0f}k" if value >= 9950 else f"{value / 1000:.1f}k" if value >= 999.5 else figure_text(value)
+
+
+# Keeps a figure readable where the limit's line or a grid line runs through it.
+BEHIND_TEXT = {"boxstyle": "square,pad=0.12", "facecolor": "white", "edgecolor": "none", "alpha": 0.85}
 
 
 def style(axis):
     axis.set_xscale("log")
-    axis.xaxis.set_major_locator(LogLocator(base=10, subs=(1, 2, 5), numticks=30))
     axis.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
     axis.xaxis.set_minor_formatter(NullFormatter())
     axis.grid(axis="x", color=GRID, linewidth=0.8)
     axis.set_axisbelow(True)
-    axis.tick_params(length=0, labelsize=8, colors=INK)
+    axis.tick_params(length=0, which="both", labelsize=8, colors=INK)
     for spine in axis.spines.values():
         spine.set_visible(False)
 
@@ -119,15 +130,17 @@ def draw_part(axis, results, payload, figure, title):
         colour = WEIR if is_weir else OTHER
         axis.plot([spread["min"], spread["max"]], [y, y], color=colour, linewidth=1.6, alpha=0.55, solid_capstyle="round")
         axis.plot(spread["median"], y, "o", color=colour, markersize=7 if is_weir else 6)
+        right_end = max(spread["max"], result["resident_bytes"]["max"] if figure == "bytes" else 0)
         axis.annotate(
             figure_text(spread["median"]),
-            (max(spread["max"], spread["median"]), y),
-            xytext=(6, 0),
+            (right_end, y),
+            xytext=(7, 0),
             textcoords="offset points",
             va="center",
             fontsize=8,
             color=colour if is_weir else INK,
             fontweight="bold" if is_weir else "normal",
+            bbox=BEHIND_TEXT,
         )
         if figure == "bytes":
             axis.plot(result["resident_bytes"]["median"], y, "|", color=INK, markersize=11, markeredgewidth=1.4)
@@ -140,20 +153,27 @@ def draw_part(axis, results, payload, figure, title):
     low, high = axis.get_xlim()
     limit = limit_of(results, payload) if figure == "ns_per_event" else None
     if limit:
+        low = min(low, limit[0] * 0.8)
+    low, high = low * 0.85, high * 10 ** (0.16 * math.log10(high / low))
+    axis.set_xlim(low, high)
+    decades = math.log10(high / low)
+    subs = (1, 2, 5) if decades < 1.7 else (1, 3) if decades < 3 else (1,)
+    axis.xaxis.set_major_locator(LogLocator(base=10, subs=subs, numticks=30))
+    if limit:
         value, name = limit
-        low = min(low, value * 0.7)
+        on_the_right = math.log10(value / low) > 0.55 * decades
         axis.axvline(value, color=INK, linewidth=1.1, linestyle=(0, (4, 2)), zorder=1)
         axis.annotate(
-            f"limit: {name}",
+            f"limit: {name}, {figure_text(value)}",
             (value, 1),
             xycoords=("data", "axes fraction"),
-            xytext=(4, 1),
+            xytext=(4, 1) if not on_the_right else (-4, 1),
             textcoords="offset points",
             fontsize=7.5,
             color=INK,
+            ha="right" if on_the_right else "left",
             va="bottom",
         )
-    axis.set_xlim(low * 0.85, high * 1.9)
     axis.set_title(title, fontsize=9.5, color=INK, loc="left", pad=16 if limit else 8)
     return len(rows)
 
@@ -183,11 +203,11 @@ def draw_workload(workload, all_results, machine, path):
             parts.append((chosen, name))
 
     rows = [max(sum(r["payload"] == payload for r in chosen) for payload in PAYLOADS) for chosen, _ in parts]
-    heights = [0.25 * count + 0.95 for count in rows]
+    heights = [0.25 * count + 1.05 for count in rows]
     figure = plt.figure(figsize=(11.5, sum(heights) + 1.05))
     total = figure.get_size_inches()[1]
     grid = figure.add_gridspec(
-        len(parts), 2, height_ratios=heights, left=0.185, right=0.985, wspace=0.62, hspace=0.28 if len(parts) > 1 else 0,
+        len(parts), 2, height_ratios=heights, left=0.185, right=0.985, wspace=0.62, hspace=0.34 if len(parts) > 1 else 0,
         top=1 - 1.15 / total, bottom=0.62 / total,
     )
     for row, (chosen, name) in enumerate(parts):
@@ -248,6 +268,7 @@ def draw_overview(by_workload, machine, path):
     total = figure.get_size_inches()[1]
     figure.subplots_adjust(left=0.05, right=0.99, top=1 - 1.25 / total, bottom=1.0 / total, hspace=0.16)
     drawn = {}
+    limit_name = "the limit of the machine"
     for axis, (payload, payload_name) in zip(axes, PAYLOADS.items()):
         axis.set_yscale("log")
         left = 0.0
@@ -263,18 +284,20 @@ def draw_overview(by_workload, machine, path):
                 drawn[name] = axis.bar(left + i, spread["median"], width=0.86, color=colour, zorder=2)
                 axis.plot([left + i] * 2, [spread["min"], spread["max"]], color=INK, linewidth=0.8, alpha=0.6, zorder=3)
                 axis.annotate(
-                    figure_text(spread["median"]),
+                    short_text(spread["median"]),
                     (left + i, max(spread["max"], spread["median"])),
                     xytext=(0, 2),
                     textcoords="offset points",
                     ha="center",
                     fontsize=6.8,
                     color=INK,
+                    bbox=BEHIND_TEXT,
+                    zorder=5,
                 )
             limit = limit_of(results, payload)
             if limit:
                 (line,) = axis.plot([left - 0.6, left + len(bars) - 0.4], [limit[0]] * 2, color=INK, linewidth=1.8, zorder=4)
-                drawn["the limit of the machine"] = line
+                drawn[limit_name] = line
             centres.append(left + (len(bars) - 1) / 2)
             left += len(bars) + 1.4
         axis.set_xlim(-1.2, left - 1.2)
@@ -288,8 +311,9 @@ def draw_overview(by_workload, machine, path):
         for spine in axis.spines.values():
             spine.set_visible(False)
         axis.set_xticks(centres, [name for _, name in groups])
+    named = [name for *_, name, _ in SYSTEMS if name in drawn] + ([limit_name] if limit_name in drawn else [])
     figure.legend(
-        drawn.values(), drawn.keys(), loc="upper left", bbox_to_anchor=(0.005, 1 - 0.58 / total), ncol=10, frameon=False,
+        [drawn[name] for name in named], named, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.58 / total), ncol=10, frameon=False,
         fontsize=8, handlelength=1.1, columnspacing=1.3, handletextpad=0.5,
     )
     subtitle = "ns per value, log scale · bar: median · line in it: fastest to slowest round · lower is better"

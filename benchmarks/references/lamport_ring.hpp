@@ -63,7 +63,7 @@ class Spinning {
  public:
   void operator()() noexcept {
     // The other side may have lost its processor.
-    if (++spins_ % 1024 == 0) std::this_thread::yield();
+    if (++spins_ % 128 == 0) std::this_thread::yield();
 #if defined(__x86_64__)
     __builtin_ia32_pause();
 #endif
