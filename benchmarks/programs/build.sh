@@ -22,28 +22,32 @@ absent() {
   exit 0
 }
 
+# The first line of what a failed tool wrote that says most.
+complaint() {
+  grep -m1 -i error "$work/log" || tail -n1 "$work/log"
+}
+
 build_go() {
   [[ -n $tool ]] || absent "Go is not installed (Debian: golang)"
   env GO111MODULE=off GOFLAGS= GOTOOLCHAIN=local GOPROXY=off CGO_ENABLED=0 GOCACHE="$work/cache" GOPATH="$work/path" \
-    "$tool" build -o "$program" "$source/main.go"
+    "$tool" build -o "$program" "$source/main.go" >"$work/log" 2>&1 || absent "it did not build: $(complaint)"
 }
 
 build_tokio() {
   [[ -n $tool ]] || absent "Cargo is not installed (Debian: cargo)"
   compgen -G "$crates/tokio-1.*" >/dev/null || absent "Tokio is not installed (Debian: librust-tokio-dev)"
 
-  # The compiler beside this Cargo, else the one that it finds. A copy of the sources: Cargo writes its lock file there.
+  # The compiler beside this Cargo, else the one that is found. A copy of the sources: Cargo writes its lock file there.
   local rustc
   rustc=$(dirname "$tool")/rustc
   [[ -x $rustc ]] || rustc=$(command -v rustc) || absent "rustc is not installed (Debian: rustc)"
   rm -rf "$work/package"
   cp -R "$source" "$work/package"
-  (
-    cd "$work/package"
-    env RUSTC="$rustc" CARGO_HOME="$work/home" CARGO_TARGET_DIR="$work/target" "$tool" build --release --offline --quiet \
-      --config 'source.crates-io.replace-with="installed"' --config "source.installed.directory=\"$crates\""
-  )
+  cd "$work/package"
+  env RUSTC="$rustc" CARGO_HOME="$work/home" CARGO_TARGET_DIR="$work/target" "$tool" build --release --offline --quiet \
+    --config 'source.crates-io.replace-with="installed"' --config "source.installed.directory=\"$crates\"" \
+    >"$work/log" 2>&1 || absent "it did not build: $(complaint)"
   cp "$work/target/release/weir_bench_tokio" "$program"
 }
 
-"build_$name" 2>"$work/errors" || absent "it did not build: $(grep -m1 -i error "$work/errors" || tail -n1 "$work/errors")"
+"build_$name"
