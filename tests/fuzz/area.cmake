@@ -1,0 +1,18 @@
+# The corpus and some made programs are run by every compiler; the fuzzer itself needs Clang (./dev check fuzz).
+set(weir_fuzz_made 20000)
+if(WEIR_SANITIZE)
+  set(weir_fuzz_made 2000)
+endif()
+add_executable(weir_fuzz_replay fuzz/replay.cpp)
+weir_develop(weir_fuzz_replay)
+target_include_directories(weir_fuzz_replay PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+add_test(NAME fuzz.corpus COMMAND weir_fuzz_replay --made ${weir_fuzz_made} "${CMAKE_CURRENT_SOURCE_DIR}/fuzz/corpus")
+set_tests_properties(fuzz.corpus PROPERTIES LABELS fuzz TIMEOUT 300)
+
+if(WEIR_FUZZ)
+  add_executable(weir_channel_fuzz fuzz/channel_fuzz.cpp)
+  weir_develop(weir_channel_fuzz)
+  target_include_directories(weir_channel_fuzz PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
+  target_compile_options(weir_channel_fuzz PRIVATE -fsanitize=fuzzer)
+  target_link_options(weir_channel_fuzz PRIVATE -fsanitize=fuzzer)
+endif()
