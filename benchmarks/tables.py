@@ -1,0 +1,121 @@
+#!/usr/bin/env python3
+"""Prints the results of weir_bench as the tables of docs/performance.md: tables.py RESULTS.json"""
+
+import json
+import sys
+
+PARTS = ("job", "threads", "work_ns", "collection")
+TITLES = {
+    "ns_per_event": "ns an event",
+    "ns_per_value": "ns a value",
+    "bytes": "bytes",
+    "resident_bytes": "resident bytes",
+}
+
+
+def short(value):
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def cell(result, figure):
+    if result is None:
+        return "–"
+    if result.get("absent"):
+        return "absent"
+    spread = result[figure]
+    text = short(spread["median"])
+    if short(spread["min"]) != short(spread["max"]):
+        text += f" ({short(spread['min'])} – {short(spread['max'])})"
+    return text
+
+
+def ratio(result):
+    return f"{short(result['ratio']['median'])} ×" if result and "ratio" in result else "–"
+
+
+def allocations(result):
+    value = result.get("allocs_per_event") if result else None
+    return "–" if value is None else "0" if value < 0.005 else short(value)
+
+
+def part_name(part):
+    fields = dict(part)
+    if "job" in fields:
+        threads = "one thread" if fields["threads"] == 1 else "two threads"
+        return f"{fields['job'].replace('_', ' ')}, {threads}"
+    if "work_ns" in fields:
+        return f"{fields['work_ns']} ns of work, into a {fields['collection']}"
+    return ""
+
+
+def print_bystander(results):
+    beside = [result for result in results if "bystander" in result]
+    if not beside:
+        return
+    print("| beside it a bystander | payload | its turns a ms | its longest gap, µs | by the machine alone, µs |")
+    print("|---|---|---|---|---|")
+    for result in beside:
+        figures = result["bystander"]
+        name = f"{result['subject']} {result['variant']}".strip().replace("_", " ")
+        cells = [f"**{name}**" if result["subject"] == "weir" else name, result["payload"]]
+        cells += [cell(figures, figure) for figure in ("turns_per_ms", "longest_gap_us", "longest_gap_by_machine_us")]
+        print("| " + " | ".join(cells) + " |")
+    print()
+
+
+def print_part(results, part):
+    rows = {}
+    for result in results:
+        rows.setdefault((result["subject"], result["variant"]), {})[result["payload"]] = result
+    shown = [payloads for payloads in rows.values() if not all(r.get("absent") for r in payloads.values())]
+    first = next(iter(shown[0].values()))
+    figures = ["bytes", "resident_bytes", "ns_per_value"] if "bytes" in first else ["ns_per_event"]
+    to = first["ratio"]["to"] if "ratio" in first else None
+
+    titles = [part_name(part)]
+    for figure in figures:
+        titles += [f"{TITLES[figure]}, u64", "p64"]
+    if to:
+        titles += [f"to {to}, u64", "p64"]
+    titles += ["allocations an event"]
+    print("| " + " | ".join(titles) + " |")
+    print("|---" + "|---" * (len(titles) - 1) + "|")
+    for (subject, variant), payloads in rows.items():
+        if payloads not in shown:
+            continue
+        u64, p64 = payloads.get("u64"), payloads.get("p64")
+        name = f"{subject} {variant}".strip().replace("_", " ")
+        cells = [f"**{name}**" if subject == "weir" else name]
+        for figure in figures:
+            cells += [cell(u64, figure), cell(p64, figure)]
+        if to:
+            cells += [ratio(u64), ratio(p64)]
+        cells += [allocations(u64)]
+        print("| " + " | ".join(cells) + " |")
+    for (subject, variant), payloads in rows.items():
+        if payloads not in shown:
+            why = next(iter(payloads.values()))["why"]
+            print(f"\n{subject} is absent: {why}.")
+    print()
+    print_bystander(results)
+
+
+def main():
+    if len(sys.argv) != 2:
+        sys.exit(__doc__)
+    with open(sys.argv[1], encoding="utf-8") as file:
+        document = json.load(file)
+    machine = document["machine"]
+    print(f"{machine['cpu']}, {machine['cores']} cores, {machine['compiler']}, Asio {machine['asio']}.\n")
+    parts = {}
+    for result in document["results"]:
+        part = tuple((key, result[key]) for key in PARTS if key in result)
+        parts.setdefault(result["id"], {}).setdefault(part, []).append(result)
+    for workload, of_workload in parts.items():
+        print(f"### {workload}\n")
+        for part, results in of_workload.items():
+            print_part(results, part)
+
+
+if __name__ == "__main__":
+    main()
