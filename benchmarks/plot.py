@@ -261,7 +261,7 @@ def draw_overview(by_workload, machine, path):
         ]
         if results:
             groups.append((results, name))
-    if not groups:
+    if len(groups) < 2:
         return False
 
     figure, axes = plt.subplots(len(PAYLOADS), 1, figsize=(12.5, 8.6), sharex=True)
