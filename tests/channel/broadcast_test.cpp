@@ -524,6 +524,105 @@ TEST_CASE("broadcast: values are copied and destroyed outside the lock, so that 
   CHECK(calls == 4);
 }
 
+/// A text that does something before it is copied.
+struct Hooked {
+  Hooked(std::string t, std::function<void()>& h) : text(std::move(t)), hook(&h) {}
+  Hooked(const Hooked& other) : text((other.run(), other.text)), hook(other.hook) {}
+  Hooked(Hooked&&) noexcept = default;
+  Hooked& operator=(const Hooked&) = default;
+  void run() const {
+    if (*hook) std::exchange(*hook, nullptr)();
+  }
+  std::string text;
+  std::function<void()>* hook;
+};
+
+struct HookedFixture {
+  explicit HookedFixture(SlowReceiver slow)
+      : tx(weir::make_broadcast<Hooked>(context, {.capacity = 1, .slow = slow})),
+        one(tx.subscribe()),
+        two(tx.subscribe()) {
+    CHECK(send("old"));
+  }
+  weir::TrySendResult send(const char* text) { return tx.try_send(Hooked(text + std::string(40, '!'), hook)); }
+  static std::string text_of(const std::optional<Hooked>& value) { return value ? value->text.substr(0, 3) : ""; }
+
+  asio::io_context context;
+  std::function<void()> hook;
+  weir::BroadcastSender<Hooked> tx;
+  weir::BroadcastReceiver<Hooked> one;
+  weir::BroadcastReceiver<Hooked> two;
+};
+
+TEST_CASE("broadcast: what is being copied is not moved from by the last receiver, and takes its room until then") {
+  HookedFixture f(SlowReceiver::wait);
+  std::string seen;
+  bool full = false;
+  f.hook = [&] {
+    seen = f.text_of(f.two.try_receive());
+    full = f.send("new").full();
+  };
+  CHECK(f.text_of(f.one.try_receive()) == "old");
+  CHECK(seen == "old");
+  CHECK(full);
+  CHECK(f.tx.stats().buffered == 0);
+  CHECK(f.send("new"));
+}
+
+TEST_CASE("broadcast: what is being copied is neither skipped nor destroyed by a send") {
+  HookedFixture f(SlowReceiver::skip);
+  f.hook = [&] {
+    for (int i = 0; i < 2; ++i) CHECK(f.send("new"));
+  };
+  CHECK(f.text_of(f.one.try_receive()) == "old");
+  CHECK(f.one.skipped() == 1);
+  CHECK(f.two.skipped() == 2);
+  CHECK_THROWS_AS(f.one.try_receive(), weir::Lagged);
+  CHECK(f.text_of(f.one.try_receive()) == "new");
+  const auto stats = f.tx.stats();
+  CHECK(stats.due == stats.received + stats.skipped + stats.dropped + stats.pending);
+}
+
+TEST_CASE("broadcast: who is copying the oldest value is not disconnected for it") {
+  HookedFixture f(SlowReceiver::disconnect);
+  f.hook = [&] { CHECK(f.send("new")); };
+  CHECK(f.text_of(f.one.try_receive()) == "old");
+  CHECK(f.text_of(f.one.try_receive()) == "new");
+  CHECK(f.two.stats().disconnected);
+  CHECK(f.tx.subscribers() == 1);
+}
+
+TEST_CASE("broadcast: a copy that throws after its value was taken away has skipped it") {
+  HookedFixture f(SlowReceiver::skip);
+  f.hook = [&] {
+    CHECK(f.send("new"));
+    throw std::runtime_error("thrown");
+  };
+  CHECK_THROWS_AS(f.one.try_receive(), std::runtime_error);
+  CHECK(f.one.skipped() == 1);
+  CHECK(f.one.lag() == 1);
+  std::uint64_t skipped = 0;
+  CHECK(f.text_of(f.one.try_receive(skipped)) == "new");
+  CHECK(skipped == 1);
+  const auto stats = f.tx.stats();
+  CHECK(stats.skipped == 2);
+  CHECK(stats.due == stats.received + stats.skipped + stats.dropped + stats.pending);
+}
+
+TEST_CASE("broadcast: a receive begun by the copy of its own value is refused") {
+  HookedFixture f(SlowReceiver::wait);
+  bool refused = false;
+  f.hook = [&] {
+    try {
+      static_cast<void>(f.one.try_receive());
+    } catch (const weir::Error& error) {
+      refused = error.code() == Errc::invalid_argument;
+    }
+  };
+  CHECK(f.text_of(f.one.try_receive()) == "old");
+  CHECK(refused);
+}
+
 TEST_CASE("broadcast: the last handle can go with a value that is destroyed") {
   asio::io_context context;
   auto tx = weir::make_broadcast<std::shared_ptr<void>>(context);

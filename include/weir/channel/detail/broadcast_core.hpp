@@ -18,8 +18,9 @@
 ///  7. A waiter is in a queue (`queued`), or its outcome stands in `state` and it was woken once. Cancelling takes it
 ///     out under the lock and does nothing to one that is out already: completed beats cancelled.
 ///  8. Nobody is posted under the lock (`WakeList`), and no value destroyed (`Trash`); values are moved in under it.
-/// tests/channel/broadcast_explore_test.cpp checks 1, 4, 5 and 6 at each step of the simulator,
-/// broadcast_threads_test.cpp the rest.
+/// tests/channel/broadcast_explore_test.cpp checks 1 and 4 to 7 at each step of the simulator, broadcast_test.cpp 2, 3
+/// and 8 by values that use the broadcast while they are copied and destroyed, and broadcast_threads_test.cpp all on
+/// threads.
 #pragma once
 
 #include <cassert>
