@@ -115,4 +115,35 @@ template <Executor E>
   }
 }
 
+/// True for the types of executors that run what they are given as it comes, without rules of their own (as a strand
+/// has): what runs on such a one may run something else that was meant for it.
+template <class E>
+inline constexpr bool is_plain_executor =
+    std::same_as<E, asio::io_context::executor_type> || std::same_as<E, asio::thread_pool::executor_type>;
+
+/// The same of an executor: what an `any_io_executor` holds counts.
+template <Executor E>
+[[nodiscard]] bool is_plain(const E& executor) noexcept {
+  if constexpr (std::same_as<E, asio::any_io_executor>) {
+    return executor.target_type() == typeid(asio::io_context::executor_type) ||
+           executor.target_type() == typeid(asio::thread_pool::executor_type);
+  } else {
+    return is_plain_executor<E>;
+  }
+}
+
+/// How many threads run `executor`, as far as it tells: 1 if it does not. A `thread_pool` does, an `io_context` can't.
+template <Executor E>
+[[nodiscard]] std::size_t threads_of(const E& executor) noexcept {
+  if constexpr (std::same_as<E, asio::any_io_executor>) {
+    // Asio 1.22's target() takes the caller's word for the type.
+    if (executor.target_type() != typeid(asio::thread_pool::executor_type)) return 1;
+    return threads_of(*executor.template target<asio::thread_pool::executor_type>());
+  } else if constexpr (asio::can_query<const E&, asio::execution::occupancy_t>::value) {
+    return static_cast<std::size_t>(asio::query(executor, asio::execution::occupancy));
+  } else {
+    return 1;
+  }
+}
+
 }  // namespace weir

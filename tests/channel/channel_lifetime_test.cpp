@@ -302,8 +302,8 @@ TEST_CASE("channel: an operation is awaited once", "[channel]") {
   std::optional<int> got;
   Root root(context, [&, &from = rx]() -> Task<> {
     auto operation = from.receive();
-    got = co_await operation;
-    co_await operation;
+    got = co_await std::move(operation);
+    co_await std::move(operation);
   });
   poll(context);
   CHECK(got == 1);

@@ -293,7 +293,7 @@ class Round {
     value = *got;
     co_return Answer::value;
   }
-  using HeldPermit = decltype(std::declval<Tx&>().reserve().await_resume());
+  using HeldPermit = weir::await_result_t<decltype(std::declval<Tx&>().reserve())>;
   static Task<Answer> reserve(const Tx& tx, std::optional<HeldPermit>& permit) {
     try {
       permit.emplace(co_await tx.reserve());

@@ -105,9 +105,13 @@ class ChannelHandle {
       core_->add_receiver();
     }
   }
-  [[nodiscard]] Core& core() const {
-    if (!core_) throw Error(Errc::empty_handle, "this channel handle was moved from or reset");
+  [[nodiscard, gnu::always_inline]] Core& core() const {
+    if (!core_) [[unlikely]]
+      throw_empty();
     return *core_;
+  }
+  [[noreturn, gnu::noinline]] static void throw_empty() {
+    throw Error(Errc::empty_handle, "this channel handle was moved from or reset");
   }
 
  private:
@@ -138,36 +142,31 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
 
   /// Sends `value`: waits while the channel is full (see `Overflow` for what else it may do). It is moved from only
   /// when there is a place for it: refused or cancelled, it is still the caller's. Keep it alive until then. O(1).
-  [[nodiscard]] auto send(T&& value) const {
-    return detail::SendOperation<T, Sync, detail::MoveFrom<T>>(this->core(), {std::addressof(value)});
-  }
+  [[nodiscard]] auto send(T&& value) const { return send_from(detail::MoveFrom<T>{std::addressof(value)}); }
   [[nodiscard]] auto send(const T& value) const
     requires std::copy_constructible<T>
   {
-    return detail::SendOperation<T, Sync, detail::CopyFrom<T>>(this->core(), {std::addressof(value)});
+    return send_from(detail::CopyFrom<T>{std::addressof(value)});
   }
   /// The same, built in place from `args`, which the operation keeps.
   template <class... Args>
     requires std::constructible_from<T, std::decay_t<Args>...>
   [[nodiscard]] auto send_emplace(Args&&... args) const {
-    using Source = detail::BuildFrom<T, std::decay_t<Args>...>;
-    return detail::SendOperation<T, Sync, Source>(this->core(), Source{{static_cast<Args&&>(args)...}});
+    return send_from(detail::BuildFrom<T, std::decay_t<Args>...>{{static_cast<Args&&>(args)...}});
   }
 
   /// Sends if that needs no waiting. Moves from `value` only when it was sent (under `drop_newest` also a dropped one
   /// counts as sent). Any thread, coroutine or not.
-  TrySendResult try_send(T&& value) const {
-    return TrySendResult(this->core().send(detail::MoveFrom<T>{std::addressof(value)}, nullptr));
-  }
+  TrySendResult try_send(T&& value) const { return try_send_from(detail::MoveFrom<T>{std::addressof(value)}); }
   TrySendResult try_send(const T& value) const
     requires std::copy_constructible<T>
   {
-    return TrySendResult(this->core().send(detail::CopyFrom<T>{std::addressof(value)}, nullptr));
+    return try_send_from(detail::CopyFrom<T>{std::addressof(value)});
   }
 
   /// Room for one value now, for a value that comes later: gives a `Permit`. Waits like a send; under the policies that
   /// drop the oldest it makes room, under the others it fails with `Errc::channel_full` instead of waiting.
-  [[nodiscard]] auto reserve() const { return detail::ReserveOperation<T, Sync>(this->core()); }
+  [[nodiscard]] auto reserve() const { return detail::Operation<detail::ReserveAwaiter<T, Sync>, Core>(this->core()); }
 
   /// Sends the elements of `range` in order, one critical section a run: copies them, or moves them when `range` is a
   /// container given as an rvalue. Gives their number. Throws `PartialSend`, which tells how many went, when closed or
@@ -177,8 +176,9 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
     using Iterator = std::ranges::iterator_t<Range>;
     using Sentinel = std::ranges::sentinel_t<Range>;
     constexpr bool move = detail::moves_elements<Range>;
-    return detail::SendAllOperation<T, Sync, Iterator, Sentinel, move>(this->core(), std::ranges::begin(range),
-                                                                       std::ranges::end(range));
+    using Awaiter = detail::SendAllAwaiter<T, Sync, Iterator, Sentinel, move>;
+    return detail::Operation<Awaiter, Core, Iterator, Sentinel>(this->core(), std::ranges::begin(range),
+                                                                std::ranges::end(range));
   }
 
   /// Sends by completion token, `void(std::error_code, std::optional<T> returned)`: `returned` holds the value when it
@@ -201,6 +201,17 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
   template <class U, class S>
   friend auto detail::make_channel_of(asio::any_io_executor executor, const ChannelOptions& options);
   explicit ChannelSender(Core* core) noexcept : detail::ChannelHandle<T, Sync, true>(core) {}
+
+  template <class Source>
+  [[nodiscard]] auto send_from(Source source) const {
+    return detail::Operation<detail::SendAwaiter<T, Sync, Source>, Core, Source>(this->core(), std::move(source));
+  }
+  template <class Source>
+  TrySendResult try_send_from(Source source) const {
+    Core& core = this->core();
+    const detail::WaitState attempt = core.send_at_once(source);
+    return TrySendResult(attempt == detail::WaitState::idle ? core.send(source, nullptr) : attempt);
+  }
 };
 
 /// The receiving end. Copy it for more receivers: each value goes to one of them. When the last is gone, what is
@@ -214,7 +225,7 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
   /// The next value. Empty: closed and drained; when it was closed with a reason, that is thrown instead. O(1). A value
   /// that was handed to a receiver that waited, and whose move to it throws then, is counted as dropped.
   [[nodiscard]] AwaitableOf<std::optional<T>> auto receive() const {
-    return detail::ReceiveOperation<T, Sync>(this->core());
+    return detail::Operation<detail::ReceiveAwaiter<T, Sync>, Core>(this->core());
   }
 
   /// Waits for one value and takes what is there, up to `max` (from 1), in one critical section: assigned to `*out++`,
@@ -224,7 +235,8 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
   template <std::output_iterator<T> Out>
   [[nodiscard]] AwaitableOf<std::size_t> auto receive_some(Out out, std::size_t max) const {
     if (max == 0) throw Error(Errc::invalid_argument, "receive_some: max must be at least 1");
-    return detail::ReceiveSomeOperation<T, Sync, Out>(this->core(), std::move(out), max);
+    return detail::Operation<detail::ReceiveSomeAwaiter<T, Sync, Out>, Core, Out, std::size_t>(this->core(),
+                                                                                               std::move(out), max);
   }
   /// The same, appended to a vector that must outlive the wait. Reserve room in it to allocate nothing.
   [[nodiscard]] AwaitableOf<std::size_t> auto receive_some(std::vector<T>& out, std::size_t max) const {
@@ -233,9 +245,11 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
 
   /// The next value if one is there. Any thread, coroutine or not.
   [[nodiscard]] std::optional<T> try_receive() const {
+    Core& core = this->core();
+    if (T* const front = core.front_at_once()) return detail::ReceiveAwaiter<T, Sync>::take_front(core, *front);
     std::optional<T> value;
     std::exception_ptr reason;
-    this->core().receive([&](T& v) { value.emplace(std::move(v)); }, nullptr, reason);
+    core.receive([&](T& v) { value.emplace(std::move(v)); }, nullptr, reason);
     return value;
   }
 

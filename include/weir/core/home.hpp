@@ -12,6 +12,10 @@
 ///  to
 ///     `dead` and then waits for `posting_` to fall, so that no post meets a context that is gone.
 ///  5. A scheduled home (not `idle`) keeps itself alive by a reference.
+///  6. What is woken by a home on the same thread (`resume_along`) needs neither the inbox nor a post: it is appended
+///  to
+///     the other's ready list, and the home to those that the running drain takes along. A home that is taken along
+///     touches its ready list only; before that it may be drained by a post of its own, which takes it out of the list.
 /// Broken rules are found by tests/core/home_test.cpp and, on two threads, by tests/core/home_threads_test.cpp.
 #pragma once
 
@@ -61,6 +65,9 @@ class Home {
 
   /// On the home: runs `r` after everything that is ready now.
   void resume_here(Resumable& r) noexcept;
+  /// On the home: runs `r` on `other`, whose turn comes when this home's ends, on the same thread and without a post.
+  /// For parties that share a thread (false: they share no plain executor; nothing was done).
+  [[nodiscard]] bool resume_along(Home& other, Resumable& r) noexcept;
   /// On the home: runs `r` as soon as the running coroutine suspends. This is the trampoline: instead of a jump from
   /// one coroutine into the next, which needs a guaranteed tail call, the next is left here and the drain's loop
   /// resumes it.
@@ -74,6 +81,9 @@ class Home {
   /// On the home: counts one operation that was done at once. False when the coroutine has had its turn and should let
   /// others run (`resume_here` and suspend).
   [[nodiscard]] bool spend() noexcept { return --budget_ > 0; }
+  /// How long an operation may wait for another thread on this one before it suspends, in pauses of the processor. 0
+  /// where no other thread is to be expected.
+  [[nodiscard]] std::uint32_t patience() const noexcept { return patience_; }
 
   /// The scope that is cancelled with the whole root. On the home.
   [[nodiscard]] CancelScope& scope() noexcept { return scope_; }
@@ -115,7 +125,14 @@ class Home {
   [[nodiscard]] bool finished() const noexcept { return finished_; }
 
  protected:
-  Home(asio::execution_context& context, int budget) noexcept : limit_(budget), context_(context) {}
+  struct Traits {
+    int budget = 256;
+    std::uint32_t patience = 0;
+    /// Whether the executor is one of those for which `is_plain_executor` holds.
+    bool plain = false;
+  };
+  Home(asio::execution_context& context, const Traits& traits) noexcept
+      : plain_(traits.plain), limit_(traits.budget), patience_(traits.patience), context_(context) {}
   virtual ~Home() = default;
 
   /// Runs what is ready: what the posted function calls.
@@ -160,11 +177,42 @@ class Home {
   std::atomic<Resumable*> inbox_{idle()};
   std::atomic<std::uint32_t> refs_{1};
   std::atomic<std::uint32_t> posting_{0};
+  /// The homes that a drain takes along, in the order in which they were woken.
+  struct Along {
+    Home* first = nullptr;
+    Home** end = &first;
+    int budget = 0;
+
+    void push(Home& home) noexcept {
+      home.along_next_ = nullptr;
+      home.along_in_ = this;
+      *end = &home;
+      end = &home.along_next_;
+    }
+    void remove(Home& home) noexcept {
+      Home** link = &first;
+      while (*link != &home) link = &(*link)->along_next_;
+      *link = home.along_next_;
+      if (end == &home.along_next_) end = link;
+      home.along_in_ = nullptr;
+    }
+  };
+
+  /// Runs what is ready, and then those taken along, until the budget is spent.
+  void drain_own() noexcept;
+  void drain_along(Along& along) noexcept;
+  /// Runs the next of the ready list; false: there is none.
+  bool run_one() noexcept;
+  /// Posts a drain for what is in the ready list, unless there is one.
+  void schedule() noexcept;
+
   std::atomic<bool> cancel_requested_{false};
+  const bool plain_;
   bool returned_ = false;
   bool finished_ = false;
   int limit_;
   int budget_ = 0;
+  std::uint32_t patience_;
   Resumable* next_ = nullptr;
   Resumable* ready_ = nullptr;
   Resumable** ready_end_ = &ready_;
@@ -175,6 +223,9 @@ class Home {
   detail::MemoryCache cache_;
   asio::execution_context& context_;
   Home* wake_next_ = nullptr;
+  Along* running_ = nullptr;
+  Along* along_in_ = nullptr;
+  Home* along_next_ = nullptr;
   Home* registry_prev_ = nullptr;
   Home* registry_next_ = nullptr;
   Home* deaf_next_ = nullptr;
@@ -265,31 +316,101 @@ inline bool Home::forget(Resumable& r) noexcept {
   return false;
 }
 
+inline bool Home::run_one() noexcept {
+  Resumable* const r = pop();
+  if (!r) return false;
+  --budget_;
+  if (r->callback) {
+    r->callback(*r, true);
+  } else {
+    r->coroutine.resume();
+  }
+  return true;
+}
+
 inline void Home::drain() noexcept {
-  budget_ = limit_;
+  if (along_in_) along_in_->remove(*this);
+  Along along;
+  along.budget = limit_;
+  running_ = &along;
+  drain_own();  // this home may be gone after that
+  while (along.first) {
+    Home& next = *along.first;
+    along.remove(next);
+    next.drain_along(along);
+  }
+}
+
+inline void Home::drain_own() noexcept {
+  Along& along = *running_;
+  budget_ = along.budget;
   for (;;) {
     take_inbox();
-    while (Resumable* const r = pop()) {
-      --budget_;
-      if (r->callback) {
-        r->callback(*r, true);
-      } else {
-        r->coroutine.resume();
-      }
+    while (run_one()) {
       if (returned_ && !finished_) {
         finished_ = true;
         finish();
         release();  // the root's own reference; the scheduled one still holds
       }
       if (budget_ <= 0 && (next_ || ready_ || inbox_.load(std::memory_order_relaxed))) {
+        running_ = nullptr;
+        along.budget = 0;
         post();
         return;
       }
     }
     Resumable* empty = nullptr;
+    running_ = nullptr;
+    along.budget = budget_;
     if (inbox_.compare_exchange_strong(empty, idle(), std::memory_order_acq_rel)) break;
+    running_ = &along;
   }
   release();
+}
+
+inline void Home::drain_along(Along& along) noexcept {
+  // A drain that runs it already, further up the stack, goes on with what was added.
+  if (running_) return;
+  if (along.budget <= 0) return schedule();
+  running_ = &along;
+  budget_ = along.budget;
+  while (budget_ > 0 && run_one()) {
+    if (!returned_ || finished_) continue;
+    running_ = nullptr;
+    along.budget = budget_;
+    finished_ = true;
+    if (next_ || ready_) schedule();
+    finish();
+    release();  // the last one, unless it is scheduled
+    return;
+  }
+  running_ = nullptr;
+  along.budget = budget_;
+  if (next_ || ready_) schedule();
+}
+
+inline void Home::schedule() noexcept {
+  posting_.fetch_add(1, std::memory_order_acq_rel);
+  Resumable* expected = idle();
+  if (inbox_.compare_exchange_strong(expected, nullptr, std::memory_order_acq_rel)) {
+    retain();
+    submit();
+  } else {
+    posting_.fetch_sub(1, std::memory_order_release);
+  }
+}
+
+inline bool Home::resume_along(Home& other, Resumable& r) noexcept {
+  if (&other == this) {
+    resume_here(r);
+    return true;
+  }
+  if (!running_ || !plain_ || !other.plain_ || &context_ != &other.context_) return false;
+  // One that is going has its own way of being told.
+  if (other.inbox_.load(std::memory_order_relaxed) == dead()) return false;
+  other.resume_here(r);
+  if (!other.along_in_ && !other.running_) running_->push(other);
+  return true;
 }
 
 inline void Home::discard_all() noexcept {

@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <thread>
 
 #include <weir/asio.hpp>
@@ -76,6 +77,18 @@ class RootRegistry final : public asio::execution_context::service {
   void set_budget(int budget) noexcept { budget_ = budget; }
   [[nodiscard]] int budget() const noexcept { return budget_; }
 
+  /// How long an operation of a root may wait for another thread on its own, before it suspends, in pauses of the
+  /// processor (some 10 to 50 ns each): what it waits for often comes within that, and a wake-up through an executor
+  /// costs more. 0: never. The default is 512 where several threads run the executor (see `threads_of`), so some 20
+  /// microseconds at most, and 0 elsewhere. Waiting in vain makes a channel wait less; every wait counts against the
+  /// budget. Set it before the first root is spawned.
+  void set_patience(std::uint32_t pauses) noexcept { patience_ = pauses; }
+  [[nodiscard]] std::uint32_t patience(std::size_t threads) const noexcept {
+    if (patience_) return *patience_;
+    static const bool several_cores = std::thread::hardware_concurrency() > 1;
+    return threads > 1 && several_cores ? default_patience : 0;
+  }
+
   /// Calls `visit(home)` for each root that has not finished, the newest first. Only while none of them runs.
   template <class Visit>
   void for_each(Visit&& visit) const {
@@ -102,8 +115,11 @@ class RootRegistry final : public asio::execution_context::service {
     }
   }
 
+  static constexpr std::uint32_t default_patience = 512;
+
   std::shared_ptr<Roots> roots_;
   int budget_ = 256;
+  std::optional<std::uint32_t> patience_;
 };
 
 }  // namespace weir

@@ -74,9 +74,8 @@ struct PostAllocator {
 
 /// An executor that wants to know whose turn it is given: the simulator's, whose strategies tell roots apart.
 template <class E>
-concept TakesTurns = requires(const E& executor, const Home& home, void (*drain)()) {
-  executor.execute_turn(home, drain);
-};
+concept TakesTurns =
+    requires(const E& executor, const Home& home, void (*drain)()) { executor.execute_turn(home, drain); };
 
 /// The block of a root: its home, its executor and the handler of its end.
 template <class Executor, class T, class Handler>
@@ -140,7 +139,7 @@ class Root final : public Home {
   };
 
   Root(const Executor& executor, RootRegistry& registry, Handler&& handler)
-      : Home(context_of(executor), registry.budget()),
+      : Home(context_of(executor), {registry.budget(), registry.patience(threads_of(executor)), is_plain(executor)}),
         executor_(executor),
         work_(asio::prefer(executor, asio::execution::outstanding_work.tracked)),
         handler_(std::move(handler)),

@@ -72,12 +72,12 @@ template <class A>
 class AwaiterRef {
  public:
   explicit AwaiterRef(A& awaiter) noexcept : awaiter_(&awaiter) {}
-  [[nodiscard]] bool await_ready() { return static_cast<bool>(awaiter_->await_ready()); }
+  [[nodiscard, gnu::always_inline]] bool await_ready() { return static_cast<bool>(awaiter_->await_ready()); }
   template <class P>
   auto await_suspend(std::coroutine_handle<P> handle) {
     return awaiter_->await_suspend(handle);
   }
-  decltype(auto) await_resume() { return awaiter_->await_resume(); }
+  [[gnu::always_inline]] decltype(auto) await_resume() { return awaiter_->await_resume(); }
 
  private:
   A* awaiter_;
@@ -87,13 +87,15 @@ class AwaiterRef {
 template <class Make>
 class AttachedAwaiter {
  public:
-  AttachedAwaiter(Promise& promise, const Make& make) : awaiter_(make()) { awaiter_.attach(promise); }
-  [[nodiscard]] bool await_ready() { return static_cast<bool>(awaiter_.await_ready()); }
+  [[gnu::always_inline]] AttachedAwaiter(Promise& promise, const Make& make) : awaiter_(make()) {
+    awaiter_.attach(promise);
+  }
+  [[nodiscard, gnu::always_inline]] bool await_ready() { return static_cast<bool>(awaiter_.await_ready()); }
   template <class P>
   auto await_suspend(std::coroutine_handle<P> handle) {
     return awaiter_.await_suspend(handle);
   }
-  decltype(auto) await_resume() { return awaiter_.await_resume(); }
+  [[gnu::always_inline]] decltype(auto) await_resume() { return awaiter_.await_resume(); }
 
  private:
   std::invoke_result_t<const Make&> awaiter_;

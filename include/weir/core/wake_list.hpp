@@ -18,6 +18,8 @@ class WakeList {
   };
 
   WakeList() = default;
+  /// What is woken shares a thread with `by`, which is running, if it is not null: it is run along with it.
+  explicit WakeList(Home* by) noexcept : by_(by) {}
   WakeList(const WakeList&) = delete;
   WakeList& operator=(const WakeList&) = delete;
   ~WakeList() {
@@ -26,6 +28,7 @@ class WakeList {
   }
 
   void add(Home& home, Resumable& r) noexcept {
+    if (by_ && by_->resume_along(home, r)) return;
     if (!home.enqueue(r)) return;
     home.wake_next_ = nullptr;
     *homes_end_ = &home;
@@ -39,6 +42,7 @@ class WakeList {
   void flush() noexcept;
 
  private:
+  Home* by_ = nullptr;
   Home* homes_ = nullptr;
   Home** homes_end_ = &homes_;
   Deferred* deferred_ = nullptr;

@@ -86,6 +86,7 @@ class Drain {
 
   explicit Drain(std::shared_ptr<Pipeline> pipeline)
       : pipeline_(std::move(pipeline)),
+        rx_(pipeline_->receiver_end()),
         counters_(pipeline_->add_worker()),
         collector_(pipeline_->collector()),
         worker_(pipeline_->next_worker()) {}
@@ -205,8 +206,7 @@ class Drain {
    public:
     Fetch(Drain& drain, std::size_t max)
         : drain_(drain),
-          receive_(
-              drain.pipeline_->receiver_end().receive_some(Inserter(drain.run_), std::min(max, drain.plan_run()))) {}
+          receive_(drain.rx_.receive_some(Inserter(drain.run_), std::min(max, drain.plan_run())).operator co_await()) {}
     Fetch(const Fetch&) = delete;
     Fetch& operator=(const Fetch&) = delete;
 
@@ -221,7 +221,8 @@ class Drain {
 
    private:
     Drain& drain_;
-    decltype(std::declval<const ChannelReceiver<Element>&>().receive_some(std::declval<Inserter>(), 1)) receive_;
+    typename decltype(std::declval<const ChannelReceiver<Element>&>().receive_some(std::declval<Inserter>(),
+                                                                                   1))::awaiter_type receive_;
   };
 
   static void count(std::atomic<std::uint64_t>& counter, std::uint64_t n = 1) noexcept {
@@ -342,6 +343,8 @@ class Drain {
   }
 
   std::shared_ptr<Pipeline> pipeline_;
+  /// One's own: a handle is used by one worker.
+  ChannelReceiver<Element> rx_;
   detail::WorkerCounters& counters_;
   Collector<C, Collection> collector_;
   std::size_t worker_;

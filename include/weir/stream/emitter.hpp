@@ -28,7 +28,7 @@ template <class T>
 class [[nodiscard("co_await it: nothing is emitted before. A plain function can't: it has try_emit")]] EmitOperation {
  public:
   EmitOperation(StreamCore& core, const ChannelSender<SenderEvent<T>>& tx, SenderEvent<T>&& event, T* origin)
-      : core_(core), event_(std::move(event)), origin_(origin), send_(tx.send(std::move(event_))) {}
+      : core_(core), event_(std::move(event)), origin_(origin), send_(tx.send(std::move(event_)).operator co_await()) {}
   EmitOperation(const EmitOperation&) = delete;
   EmitOperation& operator=(const EmitOperation&) = delete;
 
@@ -68,7 +68,8 @@ class [[nodiscard("co_await it: nothing is emitted before. A plain function can'
   StreamCore& core_;
   SenderEvent<T> event_;
   T* origin_;
-  decltype(std::declval<const ChannelSender<SenderEvent<T>>&>().send(std::declval<SenderEvent<T>>())) send_;
+  typename decltype(std::declval<const ChannelSender<SenderEvent<T>>&>().send(
+      std::declval<SenderEvent<T>>()))::awaiter_type send_;
 };
 
 }  // namespace detail

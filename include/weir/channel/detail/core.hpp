@@ -1,23 +1,45 @@
-/// The channel itself, behind its handles. All is done under one lock (`Sync::Mutex`; the local channel has none).
+/// The channel itself, behind its handles: a ring between two sides, a lock for everything else.
+///
+/// A side (putting, taking) is worked on in one of two ways. While its gate is open, by its handles and without the
+/// lock ("at once"); while it is closed, by who has the lock. Protocol:
+///  1. Who works on a side without the lock holds its lane first (`Hold`), and looks at the gate after that. Closed, it
+///     lets go and takes the lock. The only handle of a side holds by a plain store; of several, each by an exchange.
+///  2. Who has the lock and needs a side closes its gate, and then waits until the lane is not held (`own`). Between
+///  the
+///     two comes a heavy fence, which stands for the one that the plain store of rule 1 is without. A handle that owns
+///     its own side needs none: nobody else can be there, or all hold by an exchange.
+///  3. Who waits owns both sides before it looks at the ring for the last time. So both gates are closed as long as
+///     anybody waits: a peer comes to the lock, and serves who waits there.
+///  4. Gates are opened by the end of a `Section` alone, under the lock, by a release store, when nothing speaks
+///  against
+///     it: nobody waits, and for the put side no permit is out and values can still be sent. Under the policies that
+///     drop they are never opened.
+///  5. A handle is used by one thread at a time, so that a side with one handle has one party. The count of handles
+///  says
+///     which of the two ways of rule 1 is right: it rises from one only by a copy of the only handle, and falls to one
+///     only after the others' last use.
+///  6. At small capacities waits are frequent and heavy fences would be: there every handle holds by an exchange.
 ///
 /// Invariants, checked by tests/channel/channel_explore_test.cpp at each step of the simulator:
 ///  1. buffered + reserved <= capacity.
 ///  2. Receivers wait only while nothing is buffered; senders wait only while buffered + reserved == capacity.
 ///  3. A waiter is in a queue (`queued`), or its outcome stands in `state` and it was woken once. Cancelling takes it
-///  out
-///     of the queue under the lock, and does nothing to one that is out already: completed beats cancelled.
+///     out of the queue under the lock, and does nothing to one that is out already: completed beats cancelled.
 ///  4. admitted == received + buffered + dropped.
 ///  5. Closed, nobody waits, unless permits are out: their values may still come, so receivers wait for them.
 ///  6. No value of the user's is destroyed, and nobody is posted, under the lock: both happen after it, by `Trash` and
 ///     `WakeList`. Only the move (or the construction) of a value happens under it, and the end of what it moved from.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <exception>
 #include <mutex>
+#include <optional>
 #include <system_error>
 
-#include <weir/channel/detail/buffer.hpp>
+#include <weir/channel/detail/ring.hpp>
+#include <weir/channel/detail/sync.hpp>
 #include <weir/channel/detail/waiter.hpp>
 #include <weir/channel/options.hpp>
 #include <weir/core/wake_list.hpp>
@@ -26,18 +48,25 @@ namespace weir::detail {
 
 template <class T, class Sync>
 class ChannelCore {
- public:
-  using Mutex = typename Sync::Mutex;
-  using Lock = std::lock_guard<Mutex>;
+  template <class U>
+  using Atomic = typename Sync::template Atomic<U>;
+  using Lane = typename Ring<T, Sync>::Lane;
 
+ public:
   ChannelCore(asio::any_io_executor executor, const ChannelOptions& options)
-      : buffer_(options.capacity), overflow_(options.overflow), executor_(std::move(executor)) {}
+      : capacity_(options.capacity),
+        overflow_(options.overflow),
+        asymmetric_(capacity_ > largest_symmetric && Sync::has_heavy_fence()),
+        executor_(std::move(executor)) {}
   ChannelCore(const ChannelCore&) = delete;
   ChannelCore& operator=(const ChannelCore&) = delete;
 
   [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
-  [[nodiscard]] std::size_t capacity() const noexcept { return buffer_.capacity(); }
+  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
   [[nodiscard]] bool waits_when_full() const noexcept { return overflow_ == Overflow::wait; }
+  [[nodiscard]] bool waits_or_rejects() const noexcept {
+    return overflow_ == Overflow::wait || overflow_ == Overflow::reject;
+  }
 
   void retain() noexcept { ++refs_; }
   void release() noexcept {
@@ -61,14 +90,69 @@ class ChannelCore {
     release();
   }
 
+  /// Without the lock, by a handle of the side: `done`, or `full`; `idle`: ask with the lock.
+  template <class Construct>
+  [[gnu::always_inline]] WaitState send_at_once(Construct&& construct) {
+    const Hold hold(*this, Side::put);
+    if (!hold) return WaitState::idle;
+    if (!hold->has_room()) return WaitState::full;
+    hold->put([&construct](void* slot) {
+      construct(slot);
+      return true;
+    });
+    return WaitState::done;
+  }
+  /// The same for values that `fill` builds in up to `max` slots (see `Ring::put_some`): gives their number, or 0.
+  template <class Fill>
+  std::size_t send_some_at_once(std::size_t max, Fill&& fill) {
+    const Hold hold(*this, Side::put);
+    return hold ? hold->put_some(max, fill) : 0;
+  }
+
+  /// A look at the oldest value, by a receiver's handle and without the lock: null: ask with it. Otherwise the take
+  /// side is held until `took_front` or `kept_front`, which must follow without a pause.
+  [[gnu::always_inline]] T* front_at_once() noexcept {
+    Hold hold(*this, Side::take);
+    if (!hold || !hold->has_value()) return nullptr;
+    T* const front = std::addressof(hold->front());
+    hold.keep();
+    return front;
+  }
+  [[gnu::always_inline]] void took_front() noexcept {
+    Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+    ring->pop();
+    Hold::let_go(ring->take_lane());
+  }
+  void kept_front() noexcept { Hold::let_go(ring_.load(std::memory_order_relaxed)->take_lane()); }
+
+  /// Up to `max` values for `use` (see `Ring::take_some`), without the lock: gives their number, or 0.
+  template <class Use>
+  std::size_t receive_some_at_once(std::size_t max, Use&& use) {
+    const Hold hold(*this, Side::take);
+    return hold ? hold->take_some(max, use) : 0;
+  }
+
+  /// Looks again and again, for at most `pauses`, whether there is room (a value): true when it pays to ask again.
+  bool linger_for_room(std::uint32_t pauses) noexcept {
+    Ring<T, Sync>* const ring = ring_.load(std::memory_order_acquire);
+    if (!ring) return false;
+    return linger(ring->put_lane(), put_gate_, pauses, [ring, this] { return ring->size() < capacity_; });
+  }
+  bool linger_for_value(std::uint32_t pauses) noexcept {
+    Ring<T, Sync>* const ring = ring_.load(std::memory_order_acquire);
+    if (!ring) return false;
+    return linger(ring->take_lane(), take_gate_, pauses, [ring] { return ring->size() != 0; });
+  }
+
   /// One value, built by `construct(void*)`: `done`, `closed` or `full`; or, under the policy `wait` with a `waiter`,
   /// `queued`.
   template <class Construct>
   WaitState send(Construct&& construct, SendWaiter* waiter) {
     Trash trash;
-    WakeList wake;
-    const Lock lock(mutex_);
-    if (closed_ || receivers_ == 0) return WaitState::closed;
+    WakeList wake(neighbour(waiter));
+    const Section section(*this);
+    own_put(Party::side);
+    if (closed_ || abandoned_) return WaitState::closed;
     const WaitState room = make_room(waiter, trash);
     if (room == WaitState::done) deliver_one(construct, trash, wake);
     return room == WaitState::idle ? WaitState::done : room;
@@ -79,15 +163,16 @@ class ChannelCore {
   WaitState send_run(SendWaiter& waiter) {
     for (;;) {
       Trash trash;
-      WakeList wake;
-      const Lock lock(mutex_);
+      WakeList wake(neighbour(&waiter));
+      const Section section(*this);
+      own_put(Party::side);
       // What is dropped is destroyed after the lock, so each drop ends the critical section.
       while (!trash) {
-        if (closed_ || receivers_ == 0) return WaitState::closed;
+        if (closed_ || abandoned_) return WaitState::closed;
         const WaitState room = make_room(&waiter, trash);
         bool last = false;
         if (room == WaitState::done) {
-          last = deliver_instead([&](void* slot) { return waiter.transfer(waiter, slot); }, trash, wake);
+          last = deliver_next(waiter, trash, wake);
         } else if (room == WaitState::idle) {
           last = waiter.transfer(waiter, nullptr);
         } else {
@@ -101,17 +186,18 @@ class ChannelCore {
   /// Room for one value, kept: `done`, `closed`, `full` or `queued`.
   WaitState reserve(SendWaiter* waiter) {
     Trash trash;
-    const Lock lock(mutex_);
-    if (closed_ || receivers_ == 0) return WaitState::closed;
-    if (buffer_.size() + reserved_ == buffer_.capacity()) {
+    const Section section(*this);
+    own_put(Party::side);
+    if (closed_ || abandoned_) return WaitState::closed;
+    if (!has_room()) {
       const bool drops = overflow_ == Overflow::drop_oldest || overflow_ == Overflow::latest;
-      if (drops && !buffer_.empty()) {
-        buffer_.drop_front(trash);
-      } else if (overflow_ == Overflow::wait && waiter) {
+      if (drops && has_value()) {
+        drop_front(trash);
+      } else if (overflow_ != Overflow::wait || !waiter) {
+        return WaitState::full;
+      } else if (own_take(Party::other); !has_room()) {
         senders_waiting_.push(*waiter);
         return WaitState::queued;
-      } else {
-        return WaitState::full;
       }
     }
     ++reserved_;
@@ -123,9 +209,9 @@ class ChannelCore {
   bool send_reserved(Construct&& construct) {
     Trash trash;
     WakeList wake;
-    const Lock lock(mutex_);
-    if (receivers_ == 0) return false;
-    if (overflow_ == Overflow::latest && !buffer_.empty()) buffer_.drop_front(trash);
+    const Section section(*this);
+    if (abandoned_) return false;
+    if (overflow_ == Overflow::latest && has_value()) drop_front(trash);
     --reserved_;
     try {
       deliver_one(construct, trash, wake);
@@ -134,16 +220,16 @@ class ChannelCore {
       throw;
     }
     // A receiver that waited got it, so the room is free again.
-    admit_waiting(wake);
+    pump(wake);
     wake_if_ended(wake);
     return true;
   }
 
   void release_permit() noexcept {
     WakeList wake;
-    const Lock lock(mutex_);
+    const Section section(*this);
     --reserved_;
-    admit_waiting(wake);
+    pump(wake);
     wake_if_ended(wake);
   }
 
@@ -151,51 +237,66 @@ class ChannelCore {
   /// `reason` is what the channel was closed with.
   template <class Take>
   WaitState receive(Take&& take, ReceiveWaiter<T>* waiter, std::exception_ptr& reason) {
-    WakeList wake;
-    const Lock lock(mutex_);
-    if (!buffer_.empty()) {
-      buffer_.take_front(take);
-      admit_waiting(wake);
-      return WaitState::done;
+    WakeList wake(neighbour(waiter));
+    const Section section(*this);
+    own_take(Party::side);
+    if (!has_value()) {
+      if (ended()) {
+        reason = reason_;
+        return WaitState::closed;
+      }
+      if (!waiter) return WaitState::idle;
+      own_put(Party::other);
+      if (!has_value()) {
+        receivers_waiting_.push(*waiter);
+        return WaitState::queued;
+      }
     }
-    if (ended()) {
-      reason = reason_;
-      return WaitState::closed;
-    }
-    if (!waiter) return WaitState::idle;
-    receivers_waiting_.push(*waiter);
-    return WaitState::queued;
+    Ring<T, Sync>& ring = *ring_.load(std::memory_order_relaxed);
+    take(ring.front());
+    ring.pop();
+    pump(wake);
+    return WaitState::done;
   }
 
   /// Takes up to `max` values; 0: see `state`, as above.
-  template <class Take>
-  std::size_t receive_some(Take&& take, std::size_t max, ReceiveWaiter<T>* waiter, WaitState& state,
+  template <class Use>
+  std::size_t receive_some(Use&& use, std::size_t max, ReceiveWaiter<T>* waiter, WaitState& state,
                            std::exception_ptr& reason) {
-    WakeList wake;
-    const Lock lock(mutex_);
+    WakeList wake(neighbour(waiter));
+    const Section section(*this);
+    own_take(Party::side);
     std::size_t taken = 0;
     state = WaitState::done;
-    // Senders that wait come in as room appears, so that one call can take more than the capacity holds.
-    try {
-      while (taken < max && !buffer_.empty()) {
-        buffer_.take_front(take);
-        ++taken;
-        if (buffer_.empty()) admit_waiting(wake);
+    const auto take_what_is_there = [&] {
+      Ring<T, Sync>& ring = *ring_.load(std::memory_order_relaxed);
+      // Senders that wait come in as room appears, so that one call can take more than the capacity holds.
+      try {
+        while (taken < max && has_value()) {
+          ring.take_some(max - taken, [&](T* values, std::size_t n, std::size_t& used) {
+            const Count count{taken, used};
+            use(values, n, used);
+          });
+          pump(wake);
+        }
+      } catch (...) {
+        // It stays in front, for the next call to meet; those before it are to be told of.
+        pump(wake);
+        if (taken == 0) throw;
       }
-    } catch (...) {
-      // It stays in front, for the next call to meet; those before it are to be told of.
-      if (taken == 0) throw;
-    }
-    if (taken != 0) {
-      admit_waiting(wake);
+    };
+    if (has_value()) {
+      take_what_is_there();
     } else if (ended()) {
       reason = reason_;
       state = WaitState::closed;
-    } else if (waiter) {
+    } else if (!waiter) {
+      state = WaitState::idle;
+    } else if (own_put(Party::other); has_value()) {
+      take_what_is_there();
+    } else {
       receivers_waiting_.push(*waiter);
       state = WaitState::queued;
-    } else {
-      state = WaitState::idle;
     }
     return taken;
   }
@@ -214,55 +315,221 @@ class ChannelCore {
   /// move threw.
   void count_undelivered() noexcept {
     const Lock lock(mutex_);
-    buffer_.count_undelivered();
+    ++undelivered_;
   }
 
   void close(std::exception_ptr reason) noexcept {
     WakeList wake;
-    const Lock lock(mutex_);
+    const Section section(*this);
     if (closed_) return;
+    own_put(Party::other);
     closed_ = true;
     reason_ = std::move(reason);
     close_all(senders_waiting_, wake);
     wake_if_ended(wake);
   }
 
+  /// What is there at the call, one after the other: each is destroyed outside the lock.
   std::size_t discard() noexcept {
-    typename Buffer<T>::TrashAll trash;
-    WakeList wake;
-    const Lock lock(mutex_);
-    const std::size_t count = buffer_.drop_all(trash);
-    admit_waiting(wake);
-    wake_if_ended(wake);
+    std::size_t count = 0;
+    std::uint64_t end = 0;
+    bool more = true;
+    for (bool first = true; more; first = false) {
+      Trash trash;
+      WakeList wake;
+      const Section section(*this);
+      own_take(Party::other);
+      Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+      if (first) {
+        end = ring ? ring->put_index() : 0;
+        ++discarding_;
+      }
+      more = ring && ring->take_index() < end && has_value();
+      if (more) {
+        drop_front_surely(trash);
+        ++count;
+      } else {
+        --discarding_;
+      }
+      pump(wake);
+      wake_if_ended(wake);
+    }
     return count;
   }
 
   [[nodiscard]] bool closed() const noexcept {
     const Lock lock(mutex_);
-    return closed_ || receivers_ == 0;
+    return closed_ || abandoned_;
   }
   [[nodiscard]] ChannelStats stats() const noexcept {
     const Lock lock(mutex_);
+    const auto [put, taken] = indices();
     ChannelStats stats;
-    buffer_.fill(stats);
+    stats.admitted = put + passed_ + refused_;
+    stats.received = taken - dropped_ + passed_ - undelivered_;
+    stats.dropped = dropped_ + refused_ + undelivered_;
+    stats.buffered = static_cast<std::size_t>(put - taken);
     stats.reserved = reserved_;
+    stats.capacity = capacity_;
     stats.waiting_senders = senders_waiting_.size();
     stats.waiting_receivers = receivers_waiting_.size();
     return stats;
   }
 
  private:
-  using Trash = typename Buffer<T>::Trash;
+  using Mutex = typename Sync::Mutex;
+  using Lock = std::lock_guard<Mutex>;
+  using Counter = typename Sync::Counter;
+  /// Holds a dropped value until the lock is released: declared before the section.
+  using Trash = std::optional<T>;
+
+  /// The largest capacity at which waits are so frequent that every hold had better be fenced (rule 6).
+  static constexpr std::size_t largest_symmetric = 64;
+
+  /// Whether a side is open to its handles.
+  using Gate = Atomic<bool>;
+  [[nodiscard]] static bool open(const Gate& gate) noexcept { return gate.load(std::memory_order_seq_cst); }
+
+  enum class Side : bool { put, take };
+
+  /// Rule 1. Empty when the gate is closed.
+  class Hold {
+   public:
+    [[gnu::always_inline]] Hold(ChannelCore& core, Side side) noexcept {
+      const Gate& gate = side == Side::put ? core.put_gate_ : core.take_gate_;
+      // Before it was ever open there is no ring.
+      if (!gate.load(std::memory_order_acquire)) [[unlikely]]
+        return;
+      ring_ = core.ring_.load(std::memory_order_relaxed);
+      if constexpr (Sync::concurrent) {
+        lane_ = side == Side::put ? &ring_->put_lane() : &ring_->take_lane();
+        if (core.asymmetric_ && (side == Side::put ? core.senders_ : core.receivers_) <= 1) [[likely]] {
+          lane_->held.store(true, std::memory_order_relaxed);
+          Sync::light_fence();
+        } else if (lane_->held.exchange(true, std::memory_order_seq_cst)) {
+          contend(*lane_);
+        }
+        if (!open(gate)) [[unlikely]] {
+          let_go(*lane_);
+          lane_ = nullptr;
+          ring_ = nullptr;
+        }
+      }
+    }
+    Hold(const Hold&) = delete;
+    Hold& operator=(const Hold&) = delete;
+    [[gnu::always_inline]] ~Hold() {
+      if constexpr (Sync::concurrent) {
+        if (lane_) let_go(*lane_);
+      }
+    }
+    [[nodiscard]] explicit operator bool() const noexcept { return ring_ != nullptr; }
+    Ring<T, Sync>* operator->() const noexcept { return ring_; }
+
+    void keep() noexcept { lane_ = nullptr; }
+    static void let_go(Lane& lane) noexcept {
+      if constexpr (Sync::concurrent) lane.held.store(false, std::memory_order_release);
+    }
+
+   private:
+    /// Looks seldom, so that the holder's line stays with it.
+    [[gnu::noinline]] static void contend(Lane& lane) noexcept {
+      constexpr int pauses = 16;
+      int tries = 0;
+      do {
+        do {
+          for (int i = 0; i < pauses; ++i) Sync::pause();
+          if (++tries > pauses) Sync::yield();
+        } while (lane.held.load(std::memory_order_relaxed));
+      } while (lane.held.exchange(true, std::memory_order_seq_cst));
+    }
+
+    Ring<T, Sync>* ring_ = nullptr;
+    Lane* lane_ = nullptr;
+  };
+
+  /// The lock; its end opens the gates that nothing speaks against.
+  class Section {
+   public:
+    explicit Section(ChannelCore& core) noexcept : core_(core), lock_(core.mutex_) {}
+    Section(const Section&) = delete;
+    Section& operator=(const Section&) = delete;
+    ~Section() { core_.open_gates(); }
+
+   private:
+    ChannelCore& core_;
+    const Lock lock_;
+  };
+
+  /// The home that runs the operation, where those that it wakes share its thread.
+  [[nodiscard]] static Home* neighbour(const Waiter* waiter) noexcept {
+    if constexpr (Sync::concurrent) return nullptr;
+    return waiter ? waiter->home : nullptr;
+  }
+
+  struct Count {
+    std::size_t& total;
+    const std::size_t& more;
+    ~Count() { total += more; }
+  };
+
+  /// Rule 2. `side`: a handle of that side, which is not at work on it elsewhere.
+  enum class Party : bool { side, other };
+  void own_put(Party party) noexcept { own(Side::put, put_gate_, senders_, party); }
+  void own_take(Party party) noexcept { own(Side::take, take_gate_, receivers_, party); }
+  void own(Side side, Gate& gate, const Counter& handles, Party party) noexcept {
+    if (!gate.load(std::memory_order_relaxed)) return;
+    gate.store(false, std::memory_order_seq_cst);
+    if constexpr (Sync::concurrent) {
+      if (party == Party::side && handles <= 1) return;
+      if (party == Party::other && asymmetric_) Sync::heavy_fence();
+      Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+      const Lane& lane = side == Side::put ? ring->put_lane() : ring->take_lane();
+      for (int tries = 0; lane.held.load(std::memory_order_seq_cst); ++tries) {
+        Sync::pause();
+        if (tries > 64) Sync::yield();
+      }
+    }
+  }
+
+  /// Rule 4.
+  void open_gates() noexcept {
+    if (!ring_.load(std::memory_order_relaxed) || !waits_or_rejects()) return;
+    if (!senders_waiting_.empty() || !receivers_waiting_.empty()) return;
+    if (!closed_ && !abandoned_ && reserved_ == 0) open_gate(put_gate_);
+    if (discarding_ == 0) open_gate(take_gate_);
+  }
+  static void open_gate(Gate& gate) noexcept {
+    if (!gate.load(std::memory_order_relaxed)) gate.store(true, std::memory_order_release);
+  }
+
+  template <class Ready>
+  bool linger(Lane& lane, const Gate& gate, std::uint32_t pauses, Ready&& ready) noexcept {
+    if constexpr (!Sync::concurrent) return false;
+    // It pays for as long as it has paid: waiting in vain halves it, and now and then it is tried again.
+    const std::uint32_t patience = lane.patience.load(std::memory_order_relaxed);
+    const std::uint32_t limit = std::min(pauses, patience);
+    const auto between = static_cast<std::uint32_t>(std::clamp<std::size_t>(capacity_ / 32, 1, 32));
+    for (std::uint32_t waited = 0; waited < limit && open(gate); waited += between) {
+      for (std::uint32_t i = 0; i < between; ++i) Sync::pause();
+      if (ready()) {
+        lane.patience.store(std::max(waited * 8, pauses / 4), std::memory_order_relaxed);
+        return true;
+      }
+    }
+    lane.patience.store(patience < 4 ? pauses / 8 : std::min(patience, pauses) / 2, std::memory_order_relaxed);
+    return false;
+  }
 
   bool take_back(Waiter& waiter, WaitQueue& queue) noexcept {
-    const Lock lock(mutex_);
+    const Section section(*this);
     if (waiter.state != WaitState::queued) return false;
     queue.remove(waiter);
     waiter.state = WaitState::cancelled;
     return true;
   }
   Waiter* take_back_by(std::uint64_t key, WaitQueue& queue) noexcept {
-    const Lock lock(mutex_);
+    const Section section(*this);
     Waiter* waiter = queue.empty() ? nullptr : &queue.front();
     while (waiter && waiter->key != key) waiter = waiter->next;
     if (!waiter) return nullptr;
@@ -271,23 +538,73 @@ class ChannelCore {
     return waiter;
   }
 
-  [[nodiscard]] bool ended() const noexcept { return closed_ && buffer_.empty() && reserved_ == 0; }
+  struct Indices {
+    std::uint64_t put;
+    std::uint64_t taken;
+  };
+  /// Both sides may be at work: a state that adds up, and is not older than what the caller has seen of either.
+  [[nodiscard]] Indices indices() const noexcept {
+    const Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+    if (!ring) return {0, 0};
+    const std::uint64_t taken = ring->take_index();
+    const std::uint64_t put = ring->put_index();
+    return {put, put - taken > capacity_ ? put - capacity_ : taken};
+  }
+
+  [[nodiscard]] std::size_t buffered() const noexcept {
+    const Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+    return ring ? ring->size() : 0;
+  }
+  /// On an owned take side, and an owned put side.
+  [[nodiscard]] bool has_value() const noexcept {
+    Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+    return ring && ring->has_value();
+  }
+  [[nodiscard]] bool has_room() const noexcept { return buffered() + reserved_ < capacity_; }
+  [[nodiscard]] bool ended() const noexcept { return closed_ && reserved_ == 0 && buffered() == 0; }
+
+  void drop_front(Trash& trash) {
+    Ring<T, Sync>& ring = *ring_.load(std::memory_order_relaxed);
+    trash.emplace(std::move(ring.front()));
+    ring.pop();
+    ++dropped_;
+  }
+  /// The same, where it must go: one whose move throws is destroyed where it is.
+  void drop_front_surely(Trash& trash) noexcept {
+    try {
+      drop_front(trash);
+    } catch (...) {
+      ring_.load(std::memory_order_relaxed)->pop();
+      ++dropped_;
+    }
+  }
+  /// Takes `drop_front` back, if the value's move does not throw.
+  void restore_front(Trash& trash) noexcept {
+    if (!trash) return;
+    try {
+      ring_.load(std::memory_order_relaxed)->push_front(std::move(*trash));
+      --dropped_;
+    } catch (...) {
+    }
+  }
 
   /// `done`: there is room for one more. `idle`: the new value is to be dropped, and is counted already. Else `full` or
   /// `queued`.
   WaitState make_room(SendWaiter* waiter, Trash& trash) {
-    if (overflow_ == Overflow::latest && !buffer_.empty()) buffer_.drop_front(trash);
-    if (buffer_.size() + reserved_ < buffer_.capacity()) return WaitState::done;
+    if (overflow_ == Overflow::latest && has_value()) drop_front(trash);
+    if (has_room()) return WaitState::done;
     switch (overflow_) {
       case Overflow::wait:
         if (!waiter) return WaitState::full;
+        own_take(Party::other);
+        if (has_room()) return WaitState::done;
         senders_waiting_.push(*waiter);
         return WaitState::queued;
       case Overflow::reject:
         return WaitState::full;
       case Overflow::drop_oldest:
-        if (!buffer_.empty()) {
-          buffer_.drop_front(trash);
+        if (has_value()) {
+          drop_front(trash);
           return WaitState::done;
         }
         break;
@@ -295,7 +612,7 @@ class ChannelCore {
       case Overflow::latest:
         break;
     }
-    buffer_.count_refused();
+    ++refused_;
     return WaitState::idle;
   }
 
@@ -303,12 +620,16 @@ class ChannelCore {
   /// changed.
   template <class Construct>
   bool deliver(Construct&& construct, WakeList& wake) {
-    if (receivers_waiting_.empty()) return buffer_.push(construct);
+    if (receivers_waiting_.empty()) {
+      Ring<T, Sync>& ring = ensure_ring();
+      static_cast<void>(ring.has_room());
+      return ring.put(construct);
+    }
     auto& receiver = static_cast<ReceiveWaiter<T>&>(receivers_waiting_.front());
     const bool last = construct(receiver.slot());
     receiver.has_value = true;
     receivers_waiting_.remove(receiver);
-    buffer_.count_passed();
+    ++passed_;
     receiver.finish(WaitState::done, wake);
     return last;
   }
@@ -319,7 +640,7 @@ class ChannelCore {
     try {
       return deliver(construct, wake);
     } catch (...) {
-      buffer_.restore_front(trash);
+      restore_front(trash);
       throw;
     }
   }
@@ -333,16 +654,39 @@ class ChannelCore {
         trash, wake);
   }
 
+  /// The next of many: with as many of those that follow as there is room for, if nobody waits for them. True: it was
+  /// the last.
+  bool deliver_next(SendWaiter& sender, Trash& trash, WakeList& wake) {
+    if (sender.fill && receivers_waiting_.empty() && waits_or_rejects()) {
+      bool last = false;
+      ensure_ring().put_some(capacity_ - buffered() - reserved_, [&](T* slots, std::size_t n, std::size_t& built) {
+        last = sender.fill(sender, slots, n, built);
+      });
+      return last;
+    }
+    return deliver_instead([&](void* slot) { return sender.transfer(sender, slot); }, trash, wake);
+  }
+
+  Ring<T, Sync>& ensure_ring() {
+    Ring<T, Sync>* ring = ring_.load(std::memory_order_relaxed);
+    if (!ring) {
+      ring = Ring<T, Sync>::make(capacity_);
+      ring_.store(ring, std::memory_order_release);
+    }
+    return *ring;
+  }
+
   /// Gives the room that appeared to those that wait for it, in their order.
-  void admit_waiting(WakeList& wake) noexcept {
-    while (!senders_waiting_.empty() && buffer_.size() + reserved_ < buffer_.capacity()) {
+  void pump(WakeList& wake) noexcept {
+    while (!senders_waiting_.empty() && has_room()) {
       auto& sender = static_cast<SendWaiter&>(senders_waiting_.front());
       auto how = WaitState::done;
       if (!sender.transfer) {
         ++reserved_;
       } else {
         try {
-          if (!deliver([&](void* slot) { return sender.transfer(sender, slot); }, wake)) continue;
+          Trash none;
+          if (!deliver_next(sender, none, wake)) continue;
         } catch (...) {
           sender.error = std::current_exception();
           how = WaitState::failed;
@@ -373,25 +717,44 @@ class ChannelCore {
 
   /// The last receiver has gone: what is buffered can't reach anybody, and nothing more comes.
   void end_receiving() noexcept {
-    typename Buffer<T>::TrashAll trash;
-    WakeList wake;
-    const Lock lock(mutex_);
-    buffer_.drop_all(trash);
-    close_all(senders_waiting_, wake);
-    close_all(receivers_waiting_, wake);
+    {
+      WakeList wake;
+      const Section section(*this);
+      own_put(Party::other);
+      abandoned_ = true;
+      close_all(senders_waiting_, wake);
+      close_all(receivers_waiting_, wake);
+    }
+    discard();
   }
 
+  ~ChannelCore() { Ring<T, Sync>::destroy(ring_.load(std::memory_order_relaxed)); }
+
+  // Read by every operation, written seldom.
+  Gate put_gate_{false};
+  Gate take_gate_{false};
+  const std::size_t capacity_;
+  const Overflow overflow_;
+  const bool asymmetric_;
+  bool closed_ = false;
+  bool abandoned_ = false;
+  Counter senders_{0};
+  Counter receivers_{0};
+  Counter refs_{0};
+  Atomic<Ring<T, Sync>*> ring_{nullptr};
+
   mutable Mutex mutex_;
-  typename Sync::Counter refs_{0};
-  typename Sync::Counter senders_{0};
-  typename Sync::Counter receivers_{0};
-  Buffer<T> buffer_;
-  std::size_t reserved_ = 0;
   WaitQueue senders_waiting_;
   WaitQueue receivers_waiting_;
+  std::size_t reserved_ = 0;
+  std::size_t discarding_ = 0;
+  /// Values that went from a sender to a receiver that waited; that came and were dropped at once; that were dropped
+  /// out of the ring; that were handed to a receiver which did not get them.
+  std::uint64_t passed_ = 0;
+  std::uint64_t refused_ = 0;
+  std::uint64_t dropped_ = 0;
+  std::uint64_t undelivered_ = 0;
   std::uint64_t last_key_ = 0;
-  Overflow overflow_;
-  bool closed_ = false;
   std::exception_ptr reason_;
   asio::any_io_executor executor_;
 };

@@ -1,8 +1,17 @@
+/// How the parties of a channel are kept apart: the one parameter in which its three kinds differ.
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <thread>
+
+#include <weir/channel/detail/asymmetric_fence.hpp>
+
+#if defined(__x86_64__) || defined(__i386__)
+#  include <immintrin.h>
+#endif
 
 namespace weir::detail {
 
@@ -23,21 +32,66 @@ struct NoMutex {
   void unlock() noexcept {}
 };
 
-/// How the parties of a channel are kept apart, and whether its handles can be copied.
+/// What looks like an atomic, for one thread.
+template <class U>
+class PlainAtomic {
+ public:
+  constexpr PlainAtomic(U value) noexcept : value_(value) {}
+  [[nodiscard]] U load(std::memory_order) const noexcept { return value_; }
+  void store(U value, std::memory_order) noexcept { value_ = value; }
+  U exchange(U value, std::memory_order) noexcept {
+    const U before = value_;
+    value_ = value;
+    return before;
+  }
+
+ private:
+  U value_;
+};
+
+/// Many threads, many handles.
 struct SharedSync {
+  template <class U>
+  using Atomic = std::atomic<U>;
   using Mutex = std::mutex;
   using Counter = SharedCounter;
   static constexpr bool copyable = true;
+  static constexpr bool concurrent = true;
+  /// What is written by different threads stands in different lines.
+  static constexpr std::size_t line = 64;
+
+  [[nodiscard]] static bool has_heavy_fence() noexcept { return has_asymmetric_fence(); }
+  static void heavy_fence() noexcept { detail::heavy_fence(); }
+  static void light_fence() noexcept { detail::light_fence(); }
+  /// A moment in a loop that waits for another thread; `yield` after many.
+  static void pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+    _mm_pause();
+#elif defined(__aarch64__)
+    asm volatile("yield");
+#endif
+  }
+  static void yield() noexcept { std::this_thread::yield(); }
 };
+/// Two threads, one handle at each end.
+struct SpscSync : SharedSync {
+  static constexpr bool copyable = false;
+};
+/// One thread.
 struct LocalSync {
+  template <class U>
+  using Atomic = PlainAtomic<U>;
   using Mutex = NoMutex;
   using Counter = std::uint32_t;
   static constexpr bool copyable = true;
-};
-struct SpscSync {
-  using Mutex = std::mutex;
-  using Counter = SharedCounter;
-  static constexpr bool copyable = false;
+  static constexpr bool concurrent = false;
+  static constexpr std::size_t line = alignof(std::max_align_t);
+
+  [[nodiscard]] static bool has_heavy_fence() noexcept { return true; }
+  static void heavy_fence() noexcept {}
+  static void light_fence() noexcept {}
+  static void pause() noexcept {}
+  static void yield() noexcept {}
 };
 
 /// An owning reference to something with `retain` and `release`.

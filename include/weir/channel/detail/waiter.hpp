@@ -90,6 +90,8 @@ struct SendWaiter : Waiter {
   /// Builds the next value in the slot (null: skips it); true when it was the last one. May throw what the value's
   /// constructor throws.
   bool (*transfer)(SendWaiter& self, void* slot) = nullptr;
+  /// Optional: builds up to `n` in the slots, counting them in `built`, also when it throws; true when it was the last.
+  bool (*fill)(SendWaiter& self, void* slots, std::size_t n, std::size_t& built) = nullptr;
   std::exception_ptr error;
 };
 
