@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <span>
 #include <utility>
 #include <vector>
 #include <weir/asio.hpp>
@@ -50,12 +51,24 @@ weir::Task<> weir_receive(Receiver rx, U64& sum) {
   while (const auto value = co_await rx.receive()) sum += digest(*value);
 }
 
+// The locals of a coroutine live in its frame: loops over a batch are kept out of it, as a user who counts would.
+template <class T>
+void number_from(std::span<T> values, U64 first) noexcept {
+  for (T& value : values) value = T(first++);
+}
+template <class T>
+[[nodiscard]] U64 digest_all(std::span<const T> values) noexcept {
+  U64 sum = 0;
+  for (const T& value : values) sum += digest(value);
+  return sum;
+}
+
 template <class T, class Sender>
 weir::Task<> weir_send_bulk(Sender tx, Share share, std::size_t batch) {
   std::vector<T> values(batch);
-  for (U64 next = share.first; next < share.last;) {
+  for (U64 next = share.first; next < share.last; next += values.size()) {
     values.resize(std::min<U64>(batch, share.last - next));
-    for (T& value : values) value = T(next++);
+    number_from<T>(values, next);
     co_await tx.send_all(values);
   }
 }
@@ -64,7 +77,7 @@ template <class T, class Receiver>
 weir::Task<> weir_receive_bulk(Receiver rx, U64& sum, std::size_t batch) {
   std::vector<T> values(batch);
   while (const std::size_t received = co_await rx.receive_some(values.data(), batch)) {
-    for (std::size_t i = 0; i < received; ++i) sum += digest(values[i]);
+    sum += digest_all<T>(std::span<const T>(values.data(), received));
   }
 }
 
