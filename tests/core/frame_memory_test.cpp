@@ -52,6 +52,8 @@ struct Counting {
   using value_type = T;
 
   explicit Counting(Account& a) noexcept : account(&a), token(a.token) {}
+  /// No move: one that was moved from is as good as before.
+  Counting(const Counting& other) = default;
   template <class U>
   Counting(const Counting<U>& other) noexcept : account(other.account), token(other.token) {}
 
