@@ -46,7 +46,7 @@ void* explained = nullptr;
 
 /// Waits until `done` reaches `all`. A round in which nothing moves for so long is stuck.
 void await_all(const char* shape, std::uint32_t seed, const std::atomic<int>& done, int all) {
-  constexpr auto patience = std::chrono::seconds(60);
+  constexpr auto patience = std::chrono::seconds(40);
   std::uint64_t seen = progress.load();
   auto since = Clock::now();
   for (std::uint32_t turn = 0; done.load() != all; ++turn) {
