@@ -1,5 +1,5 @@
-# Allocations that fail: a program of its own, which replaces `operator new`, and in which Asio keeps no memory for the
-# next time and asks nobody else for it. (ASIO_DISABLE_SMALL_BLOCK_RECYCLING does not compile in Asio 1.22.) Clang's
+# Allocations that fail: a program of its own, which replaces `operator new`, and in which nobody keeps memory for the
+# next time or asks elsewhere for it. (ASIO_DISABLE_SMALL_BLOCK_RECYCLING does not compile in Asio 1.22.) Clang's
 # thread sanitizer brings an `operator new` of its own, and there are no threads here.
 if(NOT WEIR_SANITIZE MATCHES "thread")
   add_executable(
@@ -10,6 +10,7 @@ if(NOT WEIR_SANITIZE MATCHES "thread")
   target_link_libraries(weir_alloc_failure_tests PRIVATE Catch2::Catch2)
   target_compile_definitions(
     weir_alloc_failure_tests PRIVATE ASIO_RECYCLING_ALLOCATOR_CACHE_SIZE=0 ASIO_DISABLE_STD_ALIGNED_ALLOC
+                                     WEIR_NO_FRAME_RECYCLING
   )
   catch_discover_tests(
     weir_alloc_failure_tests WORKING_DIRECTORY "${PROJECT_SOURCE_DIR}" PROPERTIES TIMEOUT 600 LABELS alloc-failure
