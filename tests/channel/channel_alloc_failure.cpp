@@ -142,13 +142,13 @@ TEST_CASE("alloc failure: senders and receivers that wait", "[alloc-failure]") {
           Tally tally;
           {
             auto [tx, rx] = weir::make_channel<Value>(stage.executor(), {.capacity = capacity});
-            if (receiver_first) start(stage, tally, [rx = rx, &tally] { return receive_each(rx, tally); });
+            if (receiver_first) start(stage, tally, [rx, &tally] { return receive_each(rx, tally); });
             stage.poll();
             for (int i = 0; i < 2; ++i) {
-              start(stage, tally, [tx = tx, i, &tally] { return send_each(tx, 10 * i, 5, tally); });
+              start(stage, tally, [tx, i, &tally] { return send_each(tx, 10 * i, 5, tally); });
             }
             stage.poll();
-            if (!receiver_first) start(stage, tally, [rx = rx, &tally] { return receive_each(rx, tally); });
+            if (!receiver_first) start(stage, tally, [rx, &tally] { return receive_each(rx, tally); });
             stage.poll();
             tx.close();
             drain(stage, rx, tally);
@@ -164,7 +164,7 @@ TEST_CASE("alloc failure: runs of values, by send_all and receive_some", "[alloc
           Tally tally;
           {
             auto [tx, rx] = weir::make_channel<Value>(stage.executor(), {.capacity = 3});
-            start(stage, tally, [tx = tx, &tally]() -> Task<> {
+            start(stage, tally, [tx, &tally]() -> Task<> {
               std::vector<Value> values;
               for (int i = 0; i < 8; ++i) values.push_back(std::make_unique<int>(i));
               std::size_t sent = 0;
@@ -182,7 +182,7 @@ TEST_CASE("alloc failure: runs of values, by send_all and receive_some", "[alloc
               }
             });
             stage.poll();
-            start(stage, tally, [rx = rx, &tally]() -> Task<> {
+            start(stage, tally, [rx, &tally]() -> Task<> {
               std::vector<Value> out;
               for (;;) {
                 std::size_t n = 0;
@@ -215,7 +215,7 @@ TEST_CASE("alloc failure: permits", "[alloc-failure]") {
           Tally tally;
           {
             auto [tx, rx] = weir::make_channel<Value>(stage.executor(), {.capacity = 2});
-            start(stage, tally, [tx = tx, &tally]() -> Task<> {
+            start(stage, tally, [tx, &tally]() -> Task<> {
               for (int i = 0; i < 5; ++i) {
                 auto permit = co_await tx.reserve();
                 auto value = std::make_unique<int>(i);
@@ -229,7 +229,7 @@ TEST_CASE("alloc failure: permits", "[alloc-failure]") {
               }
             });
             stage.poll();
-            start(stage, tally, [rx = rx, &tally] { return receive_each(rx, tally); });
+            start(stage, tally, [rx, &tally] { return receive_each(rx, tally); });
             stage.poll();
             require(rx.stats().reserved == 0, "a permit was not given back");
             tx.close();
@@ -250,7 +250,7 @@ TEST_CASE("alloc failure: a close with a reason, and a cancel of those that wait
           {
             auto [tx, rx] = weir::make_channel<Value>(stage.executor(), {.capacity = 1});
             for (int i = 0; i < 2; ++i) {
-              start(stage, tally, [rx = rx, &tally]() -> Task<> {
+              start(stage, tally, [rx, &tally]() -> Task<> {
                 try {
                   co_await receive_each(rx, tally);
                 } catch (const std::system_error& error) {
@@ -262,7 +262,7 @@ TEST_CASE("alloc failure: a close with a reason, and a cancel of those that wait
             try {
               weir::spawn(
                   stage.executor(),
-                  [tx = tx, &tally, &cancelled]() -> Task<> {
+                  [tx, &tally, &cancelled]() -> Task<> {
                     try {
                       co_await send_each(tx, 0, 9, tally);
                     } catch (const weir::Error& error) {
@@ -298,7 +298,7 @@ TEST_CASE("alloc failure: a sender that waits is cancelled, whatever memory ther
           auto [tx, rx] = weir::make_channel<Value>(stage.executor(), {.capacity = 1});
           Tally tally;
           weir::spawn(
-              stage.executor(), [tx = tx, &tally] { return send_each(tx, 0, 3, tally); },
+              stage.executor(), [tx, &tally] { return send_each(tx, 0, 3, tally); },
               asio::bind_cancellation_slot(cancel.slot(), [&ended](std::exception_ptr) { ended = true; }));
           stage.poll();
           cancel.emit(asio::cancellation_type::all);
