@@ -8,6 +8,7 @@
 #include <memory>
 #include <optional>
 #include <ranges>
+#include <string>
 #include <system_error>
 #include <utility>
 #include <vector>
@@ -87,6 +88,18 @@ class ChannelHandle {
   [[nodiscard]] std::size_t capacity() const { return core().capacity(); }
   /// A consistent snapshot. Any thread.
   [[nodiscard]] ChannelStats stats() const { return core().stats(); }
+
+  /// A name for `describe`; the last one given counts. Any thread. Allocates.
+  void set_name(std::string name) const { core().set_name(std::move(name)); }
+  /// One line for a log or a debugger: what `stats` counts, the handles at each end, whether and why it is closed, and
+  /// who waits at each end, for how long (to the precision of a turn of its root, and of the system's tick): the number
+  /// and the name of the root (`this_task::set_name`), or "a completion handler". The first eight are named. A stalled
+  /// run of the simulator prints it for each wait. Any thread. Allocates, outside the channel's lock but for the names.
+  [[nodiscard]] std::string describe() const {
+    std::string text;
+    core().describe(text);
+    return text;
+  }
 
   /// False when it was moved from or reset: every operation then throws `Error(Errc::empty_handle)`.
   [[nodiscard]] explicit operator bool() const noexcept { return core_ != nullptr; }

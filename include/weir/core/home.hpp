@@ -21,6 +21,7 @@
 
 #include <atomic>
 #include <cassert>
+#include <chrono>
 #include <coroutine>
 #include <cstddef>
 #include <cstdint>
@@ -44,6 +45,7 @@ struct Resumable {
 };
 
 class RootRegistry;
+class TimeService;
 
 /// The home of one root task and of all the tasks below it. Made by `spawn` and `sync_wait`; users meet it only when
 /// they write an awaiter of their own. Everything marked "on the home" is called by what the home runs, and by nothing
@@ -85,6 +87,14 @@ class Home {
   /// where no other thread is to be expected.
   [[nodiscard]] std::uint32_t patience() const noexcept { return patience_; }
 
+  /// On the home: the time of its turn, by the context's clock, for reports. It is read when it is first asked for in a
+  /// turn, and to the precision of the system's tick: a wait can be stamped for next to nothing. With
+  /// `weir/core/time_service.hpp`.
+  [[nodiscard]] std::chrono::steady_clock::time_point turn_time() noexcept;
+  /// What the clock of `turn_time` says now. Any thread, for a turn time that it was given by a party that keeps the
+  /// root from being destroyed, such as by a lock.
+  [[nodiscard]] std::chrono::steady_clock::time_point report_time() const noexcept;
+
   /// The scope that is cancelled with the whole root. On the home.
   [[nodiscard]] CancelScope& scope() noexcept { return scope_; }
   /// Cancels the root: its scope, on the home. Any thread; allocates nothing; more than once is the same as once.
@@ -97,9 +107,10 @@ class Home {
   /// Whether the calling thread is one that could be running this home: blocking it may deadlock.
   [[nodiscard]] virtual bool runs_on_this_thread() const noexcept = 0;
 
-  /// A name for reports, and the number of the root in its context, from 1 in the order of spawning. On the home.
-  void set_name(const char* name) noexcept { name_ = name; }
-  [[nodiscard]] const char* name() const noexcept { return name_; }
+  /// A name for reports: a literal, or what else outlives the root and is not changed. Any thread.
+  void set_name(const char* name) noexcept { name_.store(name, std::memory_order_release); }
+  [[nodiscard]] const char* name() const noexcept { return name_.load(std::memory_order_acquire); }
+  /// The number of the root in its context, from 1 in the order of spawning. Any thread.
   [[nodiscard]] std::uint64_t id() const noexcept { return id_; }
 
   /// Shared ownership of the block (not of the coroutine's frame).
@@ -182,6 +193,7 @@ class Home {
     Home* first = nullptr;
     Home** end = &first;
     int budget = 0;
+    std::chrono::steady_clock::time_point time = std::chrono::steady_clock::time_point::min();
 
     void push(Home& home) noexcept {
       home.along_next_ = nullptr;
@@ -230,7 +242,10 @@ class Home {
   Home* registry_next_ = nullptr;
   Home* deaf_next_ = nullptr;
   Resumable* last_inbox_ = nullptr;
-  const char* name_ = nullptr;
+  std::atomic<const char*> name_{nullptr};
+  /// Null as long as the context has no clock of its own.
+  TimeService* clock_ = nullptr;
+  bool clock_known_ = false;
   std::uint64_t id_ = 0;
 };
 

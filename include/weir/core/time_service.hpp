@@ -11,6 +11,8 @@
 ///     the backend goes, nothing fires any more, and `remove` keeps working.
 #pragma once
 
+#include <time.h>
+
 #include <atomic>
 #include <chrono>
 #include <cstdint>
@@ -24,6 +26,21 @@
 #include <weir/core/wake_list.hpp>
 
 namespace weir {
+namespace detail {
+
+/// The steady clock as of the system's last tick, some milliseconds ago at most.
+[[nodiscard]] inline std::chrono::steady_clock::time_point coarse_time() noexcept {
+#ifdef CLOCK_MONOTONIC_COARSE
+  ::timespec time{};
+  if (::clock_gettime(CLOCK_MONOTONIC_COARSE, &time) == 0) {
+    return std::chrono::steady_clock::time_point(std::chrono::duration_cast<std::chrono::steady_clock::duration>(
+        std::chrono::seconds(time.tv_sec) + std::chrono::nanoseconds(time.tv_nsec)));
+  }
+#endif
+  return std::chrono::steady_clock::now();
+}
+
+}  // namespace detail
 
 /// A service of each execution context in which something waits for a time. Thread-safe where nothing else is said.
 class TimeService final : public asio::execution_context::service {
@@ -40,6 +57,8 @@ class TimeService final : public asio::execution_context::service {
     virtual ~Backend() = default;
     /// Any thread.
     [[nodiscard]] virtual TimePoint now() const noexcept = 0;
+    /// The same, cheaper and no later than `now`, for reports.
+    [[nodiscard]] virtual TimePoint coarse_now() const noexcept { return now(); }
     /// Asks for one call of `expire()` when `when` has come; it replaces what was asked before. `TimePoint::max()`:
     /// nothing is waited for. Called under the lock of the service, so it must not call back.
     virtual void wake_at(TimePoint when) = 0;
@@ -69,6 +88,10 @@ class TimeService final : public asio::execution_context::service {
   void set_backend(std::unique_ptr<Backend> backend);
 
   [[nodiscard]] TimePoint now() const noexcept;
+  /// The time to the precision of the system's tick, which is read several times as fast.
+  [[nodiscard]] TimePoint coarse_now() const noexcept;
+  /// The same as `now`, also while the context is being destroyed by another thread.
+  [[nodiscard]] TimePoint report_time() const noexcept;
   /// `delay` from now; never past `TimePoint::max()`, which never comes.
   [[nodiscard]] TimePoint after(Duration delay) const noexcept {
     const TimePoint start = now();
@@ -102,6 +125,14 @@ class TimeService::Timeline : public std::enable_shared_from_this<Timeline> {
   [[nodiscard]] TimePoint now() const noexcept {
     const Backend* const backend = current_.load(std::memory_order_acquire);
     return backend ? backend->now() : Clock::now();
+  }
+  [[nodiscard]] TimePoint coarse_now() const noexcept {
+    const Backend* const backend = current_.load(std::memory_order_acquire);
+    return backend ? backend->coarse_now() : detail::coarse_time();
+  }
+  [[nodiscard]] TimePoint report_time() const noexcept {
+    const std::lock_guard lock(mutex_);
+    return now();
   }
 
   bool remove(Deadline& deadline) noexcept {
@@ -170,6 +201,7 @@ class TimeService::TimerBackend final : public Backend {
   TimerBackend(Timeline& timeline, const asio::any_io_executor& executor) : timeline_(timeline), timer_(executor) {}
 
   [[nodiscard]] TimePoint now() const noexcept override { return Clock::now(); }
+  [[nodiscard]] TimePoint coarse_now() const noexcept override { return detail::coarse_time(); }
 
   void wake_at(TimePoint when) override {
     if (when == TimePoint::max()) {
@@ -230,6 +262,25 @@ inline void TimeService::set_backend(std::unique_ptr<Backend> backend) {
 }
 
 inline TimeService::TimePoint TimeService::now() const noexcept { return timeline_->now(); }
+inline TimeService::TimePoint TimeService::coarse_now() const noexcept { return timeline_->coarse_now(); }
+inline TimeService::TimePoint TimeService::report_time() const noexcept { return timeline_->report_time(); }
+
+inline std::chrono::steady_clock::time_point Home::turn_time() noexcept {
+  using TimePoint = TimeService::TimePoint;
+  if (running_ && running_->time != TimePoint::min()) return running_->time;
+  if (!clock_known_) {
+    // Not made for this: a context in which nothing waits for a time needs none, and making it may throw.
+    if (asio::has_service<TimeService>(context_)) clock_ = &asio::use_service<TimeService>(context_);
+    clock_known_ = true;
+  }
+  const TimePoint time = clock_ ? clock_->coarse_now() : detail::coarse_time();
+  if (running_) running_->time = time;
+  return time;
+}
+
+inline std::chrono::steady_clock::time_point Home::report_time() const noexcept {
+  return clock_ ? clock_->report_time() : TimeService::Clock::now();
+}
 
 inline void TimeService::expire() {
   WakeList wakes;

@@ -34,10 +34,14 @@
 #include <algorithm>
 #include <cstdint>
 #include <exception>
+#include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <system_error>
+#include <utility>
 
+#include <weir/channel/detail/describe.hpp>
 #include <weir/channel/detail/ring.hpp>
 #include <weir/channel/detail/sync.hpp>
 #include <weir/channel/detail/waiter.hpp>
@@ -363,6 +367,39 @@ class ChannelCore {
   }
   [[nodiscard]] ChannelStats stats() const noexcept {
     const Lock lock(mutex_);
+    return stats_locked();
+  }
+  void set_name(std::string name) {
+    auto fresh = std::make_unique<std::string>(std::move(name));
+    const Lock lock(mutex_);
+    name_.swap(fresh);
+  }
+  /// Appends what `describe` of a handle says.
+  void describe(std::string& text) const {
+    ChannelReport report;
+    report.overflow = overflow_;
+    report.senders = senders_;
+    report.receivers = receivers_;
+    {
+      const Lock lock(mutex_);
+      if (name_) report.name = *name_;
+      report.stats = stats_locked();
+      report.closed = closed_ || abandoned_;
+      report.reason = reason_;
+      report.sending.collect(senders_waiting_);
+      report.receiving.collect(receivers_waiting_);
+    }
+    append_report(text, report);
+  }
+
+ private:
+  using Mutex = typename Sync::Mutex;
+  using Lock = std::lock_guard<Mutex>;
+  using Counter = typename Sync::Counter;
+  /// Holds a dropped value until the lock is released: declared before the section.
+  using Trash = std::optional<T>;
+
+  [[nodiscard]] ChannelStats stats_locked() const noexcept {
     const auto [put, taken] = indices();
     ChannelStats stats;
     stats.admitted = put + passed_ + refused_;
@@ -375,13 +412,6 @@ class ChannelCore {
     stats.waiting_receivers = receivers_waiting_.size();
     return stats;
   }
-
- private:
-  using Mutex = typename Sync::Mutex;
-  using Lock = std::lock_guard<Mutex>;
-  using Counter = typename Sync::Counter;
-  /// Holds a dropped value until the lock is released: declared before the section.
-  using Trash = std::optional<T>;
 
   /// The largest capacity at which waits are so frequent that every hold had better be fenced (rule 6).
   static constexpr std::size_t largest_symmetric = 64;
@@ -756,6 +786,7 @@ class ChannelCore {
   std::uint64_t undelivered_ = 0;
   std::uint64_t last_key_ = 0;
   std::exception_ptr reason_;
+  std::unique_ptr<std::string> name_;
   asio::any_io_executor executor_;
 };
 

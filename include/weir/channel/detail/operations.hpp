@@ -210,7 +210,10 @@ class SendSuspension : public Suspension<Core, SendWaiter> {
     auto& me = static_cast<SendSuspension&>(self);
     if (me.core_.cancel_send(me)) me.wake_here();
   }
-  static constexpr Cancellable::Kind kind{&cancel, nullptr, "send to a full channel"};
+  static void describe(const Cancellable& self, std::string& text) {
+    static_cast<const SendSuspension&>(self).core_.describe(text);
+  }
+  static constexpr Cancellable::Kind kind{&cancel, nullptr, "send to a full channel", &describe};
 
   void* operation_;
 };
@@ -417,7 +420,10 @@ class ReceiveSuspension : public Suspension<ChannelCore<T, Sync>, ReceiveWaiter<
     auto& me = static_cast<ReceiveSuspension&>(self);
     if (me.core_.cancel_receive(me)) me.wake_here();
   }
-  static constexpr Cancellable::Kind kind{&cancel, nullptr, "receive from an empty channel"};
+  static void describe(const Cancellable& self, std::string& text) {
+    static_cast<const ReceiveSuspension&>(self).core_.describe(text);
+  }
+  static constexpr Cancellable::Kind kind{&cancel, nullptr, "receive from an empty channel", &describe};
 };
 
 template <class T, class Sync>

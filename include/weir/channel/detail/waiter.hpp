@@ -8,6 +8,7 @@
 #include <utility>
 
 #include <weir/core/home.hpp>
+#include <weir/core/time_service.hpp>
 #include <weir/core/wake_list.hpp>
 
 namespace weir::detail {
@@ -37,6 +38,8 @@ struct Waiter {
   /// What a completion handler's cancellation knows it by: never used twice in a channel.
   std::uint64_t key = 0;
   WaitState state = WaitState::idle;
+  /// The time of the turn in which it began to wait. Without a home there is none.
+  TimeService::TimePoint since{};
 
   Waiter() noexcept = default;
   Waiter(const Waiter&) = delete;
@@ -63,8 +66,10 @@ class WaitQueue {
   [[nodiscard]] Waiter& front() const noexcept { return *first_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
+  /// By the one that waits.
   void push(Waiter& w) noexcept {
     w.state = WaitState::queued;
+    if (w.home) w.since = w.home->turn_time();
     w.next = nullptr;
     w.prev = last_;
     (last_ ? last_->next : first_) = &w;
