@@ -2,6 +2,7 @@
 /// receivers, on any executors.
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <exception>
 #include <iterator>
@@ -18,6 +19,7 @@
 #include <weir/channel/detail/core.hpp>
 #include <weir/channel/detail/operations.hpp>
 #include <weir/channel/detail/sync.hpp>
+#include <weir/channel/detail/timed.hpp>
 #include <weir/channel/options.hpp>
 #include <weir/channel/permit.hpp>
 
@@ -168,6 +170,29 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
     return send_from(detail::BuildFrom<T, std::decay_t<Args>...>{{static_cast<Args&&>(args)...}});
   }
 
+  /// A send that waits for `duration` at most, from when it is awaited, by the clock of the coroutine's context. When
+  /// that has passed, it throws `Error(Errc::timed_out)`, and `value` is still the caller's; a value that found a place
+  /// before stays sent. Zero or less: it is tried once. A send that need not wait does not look at the clock. It costs a
+  /// deadline besides, O(log n) in those that are set, and allocates as little as `send` (but see `TimeService::add`).
+  template <class Rep, class Period>
+  [[nodiscard]] auto send_for(T&& value, std::chrono::duration<Rep, Period> duration) const {
+    return timed(detail::Until(detail::clock_duration(duration)), detail::MoveFrom<T>{std::addressof(value)});
+  }
+  template <class Rep, class Period>
+    requires std::copy_constructible<T>
+  [[nodiscard]] auto send_for(const T& value, std::chrono::duration<Rep, Period> duration) const {
+    return timed(detail::Until(detail::clock_duration(duration)), detail::CopyFrom<T>{std::addressof(value)});
+  }
+  /// The same until a time of `TimeService::Clock`, as `this_task::now()` gives it.
+  [[nodiscard]] auto send_until(T&& value, TimeService::TimePoint when) const {
+    return timed(detail::Until(when), detail::MoveFrom<T>{std::addressof(value)});
+  }
+  [[nodiscard]] auto send_until(const T& value, TimeService::TimePoint when) const
+    requires std::copy_constructible<T>
+  {
+    return timed(detail::Until(when), detail::CopyFrom<T>{std::addressof(value)});
+  }
+
   /// Sends if that needs no waiting. Moves from `value` only when it was sent (under `drop_newest` also a dropped one
   /// counts as sent). Any thread, coroutine or not.
   TrySendResult try_send(T&& value) const { return try_send_from(detail::MoveFrom<T>{std::addressof(value)}); }
@@ -220,6 +245,11 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
     return detail::Operation<detail::SendAwaiter<T, Sync, Source>, Core, Source>(this->core(), std::move(source));
   }
   template <class Source>
+  [[nodiscard]] auto timed(detail::Until until, Source source) const {
+    using Awaiter = detail::TimedAwaiter<detail::SendAwaiter<T, Sync, Source>>;
+    return detail::Operation<Awaiter, Core, detail::Until, Source>(this->core(), until, std::move(source));
+  }
+  template <class Source>
   TrySendResult try_send_from(Source source) const {
     Core& core = this->core();
     const detail::WaitState attempt = core.send_at_once(source);
@@ -239,6 +269,18 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
   /// that was handed to a receiver that waited, and whose move to it throws then, is counted as dropped.
   [[nodiscard]] AwaitableOf<std::optional<T>> auto receive() const {
     return detail::Operation<detail::ReceiveAwaiter<T, Sync>, Core>(this->core());
+  }
+
+  /// The next value, if it comes within `duration` from when it is awaited, by the clock of the coroutine's context;
+  /// else it throws `Error(Errc::timed_out)`. Empty: closed and drained, as for `receive`. Zero or less: it is tried
+  /// once. One that need not wait does not look at the clock. For its cost see `send_for`.
+  template <class Rep, class Period>
+  [[nodiscard]] AwaitableOf<std::optional<T>> auto receive_for(std::chrono::duration<Rep, Period> duration) const {
+    return timed(detail::Until(detail::clock_duration(duration)));
+  }
+  /// The same until a time of `TimeService::Clock`, as `this_task::now()` gives it.
+  [[nodiscard]] AwaitableOf<std::optional<T>> auto receive_until(TimeService::TimePoint when) const {
+    return timed(detail::Until(when));
   }
 
   /// Waits for one value and takes what is there, up to `max` (from 1), in one critical section: assigned to `*out++`,
@@ -286,6 +328,11 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
   template <class U, class S>
   friend auto detail::make_channel_of(asio::any_io_executor executor, const ChannelOptions& options);
   explicit ChannelReceiver(Core* core) noexcept : detail::ChannelHandle<T, Sync, false>(core) {}
+
+  [[nodiscard]] auto timed(detail::Until until) const {
+    using Awaiter = detail::TimedAwaiter<detail::ReceiveAwaiter<T, Sync>>;
+    return detail::Operation<Awaiter, Core, detail::Until>(this->core(), until);
+  }
 };
 
 /// The handles of the other two kinds of channel.
