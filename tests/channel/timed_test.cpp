@@ -20,16 +20,12 @@ using weir::sim::explore;
 using weir::sim::explore_each_step;
 using weir::sim::Simulator;
 
-TEMPLATE_TEST_CASE(
-    "timed: a receive that nothing comes for throws timed_out at its time", "",
-    Shared, Local, Spsc) {
+TEMPLATE_TEST_CASE("timed: a receive that nothing comes for throws timed_out at its time", "", Shared, Local, Spsc) {
   Simulator sim(1);
   auto [tx, rx] = TestType::template make<int>(sim);
-  auto &in = rx;
+  auto& in = rx;
   std::error_code code;
-  sim.spawn([&]() -> Task<> {
-    code = co_await code_of([&in] { return in.receive_for(20ms); });
-  });
+  sim.spawn([&]() -> Task<> { code = co_await code_of([&in] { return in.receive_for(20ms); }); });
   sim.run();
   CHECK(code == Errc::timed_out);
   CHECK(sim.elapsed() == 20ms);
@@ -39,20 +35,17 @@ TEMPLATE_TEST_CASE(
   CHECK(rx.try_receive() == 1);
 }
 
-TEMPLATE_TEST_CASE("timed: a send that finds no room throws timed_out and "
-                   "gives the value back",
-                   "", Shared, Local, Spsc) {
+TEMPLATE_TEST_CASE(
+    "timed: a send that finds no room throws timed_out and "
+    "gives the value back",
+    "", Shared, Local, Spsc) {
   Simulator sim(1);
-  auto [tx, rx] =
-      TestType::template make<std::unique_ptr<int>>(sim, {.capacity = 1});
-  auto &out = tx;
+  auto [tx, rx] = TestType::template make<std::unique_ptr<int>>(sim, {.capacity = 1});
+  auto& out = tx;
   REQUIRE(tx.try_send(std::make_unique<int>(1)));
   auto kept = std::make_unique<int>(2);
   std::error_code code;
-  sim.spawn([&]() -> Task<> {
-    code =
-        co_await code_of([&] { return out.send_for(std::move(kept), 20ms); });
-  });
+  sim.spawn([&]() -> Task<> { code = co_await code_of([&] { return out.send_for(std::move(kept), 20ms); }); });
   sim.run();
   CHECK(code == Errc::timed_out);
   CHECK(sim.elapsed() == 20ms);
@@ -62,12 +55,11 @@ TEMPLATE_TEST_CASE("timed: a send that finds no room throws timed_out and "
   CHECK(tx.stats().buffered == 1);
 }
 
-TEST_CASE(
-    "timed: what comes in time is given, and the time is not waited for") {
+TEST_CASE("timed: what comes in time is given, and the time is not waited for") {
   Simulator sim(1);
   auto [tx, rx] = weir::make_channel<int>(sim, {.capacity = 1});
-  auto &out = tx;
-  auto &in = rx;
+  auto& out = tx;
+  auto& in = rx;
   std::optional<int> got;
   std::optional<int> last = 1;
   sim.spawn([&]() -> Task<> {
@@ -89,8 +81,8 @@ TEST_CASE(
 TEST_CASE("timed: a send is let in by the room that comes in time") {
   Simulator sim(1);
   auto [tx, rx] = weir::make_channel<int>(sim, {.capacity = 1});
-  auto &out = tx;
-  auto &in = rx;
+  auto& out = tx;
+  auto& in = rx;
   sim.spawn([&]() -> Task<> {
     co_await out.send_for(1, 1h);
     const int second = 2;
@@ -99,8 +91,7 @@ TEST_CASE("timed: a send is let in by the room that comes in time") {
   std::vector<int> got;
   sim.spawn([&]() -> Task<> {
     co_await weir::sleep_for(3ms);
-    for (int i = 0; i < 2; ++i)
-      got.push_back(*co_await in.receive());
+    for (int i = 0; i < 2; ++i) got.push_back(*co_await in.receive());
   });
   sim.run();
   CHECK(got == std::vector{1, 2});
@@ -110,8 +101,8 @@ TEST_CASE("timed: a send is let in by the room that comes in time") {
 TEST_CASE("timed: no time at all tries once") {
   Simulator sim(1);
   auto [tx, rx] = weir::make_channel<int>(sim, {.capacity = 1});
-  auto &out = tx;
-  auto &in = rx;
+  auto& out = tx;
+  auto& in = rx;
   std::vector<std::error_code> codes;
   sim.spawn([&]() -> Task<> {
     for (const auto time : {0ms, -5ms}) {
@@ -120,28 +111,24 @@ TEST_CASE("timed: no time at all tries once") {
       codes.push_back(co_await code_of([&] { return out.send_for(1, time); }));
       codes.push_back(co_await code_of([&] { return in.receive_for(time); }));
     }
-    codes.push_back(co_await code_of(
-        [&] { return in.receive_until(weir::TimeService::TimePoint::min()); }));
+    codes.push_back(co_await code_of([&] { return in.receive_until(weir::TimeService::TimePoint::min()); }));
   });
   sim.run();
   const std::error_code late = make_error_code(Errc::timed_out);
-  CHECK(codes == std::vector<std::error_code>{
-                     late, {}, late, {}, late, {}, late, {}, late});
+  CHECK(codes == std::vector<std::error_code>{late, {}, late, {}, late, {}, late, {}, late});
   CHECK(sim.elapsed() == 0ms);
 }
 
-TEST_CASE(
-    "timed: closed and cancelled end the wait as they end an untimed one") {
+TEST_CASE("timed: closed and cancelled end the wait as they end an untimed one") {
   Simulator sim(1);
   auto [tx, rx] = weir::make_channel<int>(sim, {.capacity = 1});
-  auto &out = tx;
-  auto &in = rx;
+  auto& out = tx;
+  auto& in = rx;
   auto [other_tx, other_rx] = weir::make_channel<int>(sim);
-  auto &never = other_rx;
+  auto& never = other_rx;
   Root cancelled(sim, [&]() -> Task<> { co_await never.receive_for(1h); });
   Root closed(sim, [&]() -> Task<> {
-    for (;;)
-      co_await out.send_for(1, 1h);
+    for (;;) co_await out.send_for(1, 1h);
   });
   Root ender(sim, [&]() -> Task<> {
     co_await weir::sleep_for(1ms);
@@ -155,20 +142,18 @@ TEST_CASE(
   CHECK(sim.elapsed() == 2ms);
 }
 
-TEST_CASE("timed: nothing is allocated, whether the time comes or not",
-          "[allocation]") {
+TEST_CASE("timed: nothing is allocated, whether the time comes or not", "[allocation]") {
   Simulator sim(1);
   auto [tx, rx] = weir::make_channel<int>(sim, {.capacity = 1});
-  auto &out = tx;
-  auto &in = rx;
+  auto& out = tx;
+  auto& in = rx;
   int timed_out = 0;
   std::uint64_t allocated = 1;
   sim.spawn([&]() -> Task<> {
     for (;;) {
       try {
-        if (!co_await in.receive_for(3ms))
-          co_return;
-      } catch (const weir::Error &) {
+        if (!co_await in.receive_for(3ms)) co_return;
+      } catch (const weir::Error&) {
         ++timed_out;
       }
     }
@@ -176,10 +161,8 @@ TEST_CASE("timed: nothing is allocated, whether the time comes or not",
   sim.spawn([&]() -> Task<> {
     std::uint64_t before = 0;
     for (int i = 0; i < 200; ++i) {
-      if (i == 100)
-        before = weir_test::allocations.load();
-      for (int k = 0; k < 3; ++k)
-        co_await out.send_for(k, 1h);
+      if (i == 100) before = weir_test::allocations.load();
+      for (int k = 0; k < 3; ++k) co_await out.send_for(k, 1h);
       co_await weir::sleep_for(1ms);
     }
     allocated = weir_test::allocations.load() - before;
@@ -200,7 +183,7 @@ struct Race {
 };
 
 auto race(Race plan) {
-  return [plan](Simulator &sim) {
+  return [plan](Simulator& sim) {
     struct Kept {
       Ledger ledger;
       std::vector<std::unique_ptr<Root>> roots;
@@ -209,34 +192,30 @@ auto race(Race plan) {
       std::map<int, int> sent;
       std::map<int, int> received;
     };
-    auto &kept = sim.keep<Kept>();
+    auto& kept = sim.keep<Kept>();
     auto [tx, rx] = weir::make_channel<Item>(sim, {.capacity = 1});
     kept.tx.emplace(std::move(tx));
     kept.rx.emplace(std::move(rx));
     for (std::size_t who = 0; who < plan.senders; ++who) {
-      kept.roots.push_back(
-          std::make_unique<Root>(sim, [&kept, who]() -> Task<> {
-            const auto out = *kept.tx;
-            for (int i = 0; i < 3; ++i) {
-              const int id = static_cast<int>(who) * 100 + i;
-              Item item(kept.ledger, id);
-              for (int tries = 0;; ++tries) {
-                try {
-                  co_await out.send_for(std::move(item), 2ms);
-                  ++kept.sent[id];
-                  break;
-                } catch (const weir::Error &error) {
-                  ensure(item.id() == id,
-                         "a value that was not sent is not with its sender");
-                  if (error.code() != Errc::timed_out)
-                    throw;
-                  if (tries == 5)
-                    co_return;
-                }
-              }
-              co_await weir::sleep_for(1ms);
+      kept.roots.push_back(std::make_unique<Root>(sim, [&kept, who]() -> Task<> {
+        const auto out = *kept.tx;
+        for (int i = 0; i < 3; ++i) {
+          const int id = static_cast<int>(who) * 100 + i;
+          Item item(kept.ledger, id);
+          for (int tries = 0;; ++tries) {
+            try {
+              co_await out.send_for(std::move(item), 2ms);
+              ++kept.sent[id];
+              break;
+            } catch (const weir::Error& error) {
+              ensure(item.id() == id, "a value that was not sent is not with its sender");
+              if (error.code() != Errc::timed_out) throw;
+              if (tries == 5) co_return;
             }
-          }));
+          }
+          co_await weir::sleep_for(1ms);
+        }
+      }));
     }
     for (std::size_t who = 0; who < plan.receivers; ++who) {
       kept.roots.push_back(std::make_unique<Root>(sim, [&kept]() -> Task<> {
@@ -245,9 +224,8 @@ auto race(Race plan) {
           std::optional<Item> item;
           try {
             item = co_await in.receive_for(1ms);
-          } catch (const weir::Error &error) {
-            if (error.code() != Errc::timed_out)
-              throw;
+          } catch (const weir::Error& error) {
+            if (error.code() != Errc::timed_out) throw;
             ++idle;
             continue;
           }
@@ -260,10 +238,8 @@ auto race(Race plan) {
     sim.on_step([&kept] {
       const auto stats = kept.rx->stats();
       ensure(adds_up(stats), "admitted values are missing");
-      ensure(stats.waiting_receivers == 0 || stats.buffered == 0,
-             "a receiver waits though a value is there");
-      ensure(stats.waiting_senders == 0 || stats.buffered == stats.capacity,
-             "a sender waits though there is room");
+      ensure(stats.waiting_receivers == 0 || stats.buffered == 0, "a receiver waits though a value is there");
+      ensure(stats.waiting_senders == 0 || stats.buffered == stats.capacity, "a sender waits though there is room");
     });
     sim.on_action([&kept, &sim, &plan] {
       if (plan.act_cancels) {
@@ -275,38 +251,33 @@ auto race(Race plan) {
     sim.run();
     const bool stopped = sim.stopped();
     sim.shut_down();
-    while (const auto item = kept.rx->try_receive())
-      ++kept.received[item->id()];
+    while (const auto item = kept.rx->try_receive()) ++kept.received[item->id()];
     std::size_t received = 0;
-    for (const auto &[id, times] : kept.received) {
+    for (const auto& [id, times] : kept.received) {
       ensure(times == 1, "a value was received twice");
       ++received;
     }
-    for (const auto &[id, times] : kept.sent) {
+    for (const auto& [id, times] : kept.sent) {
       ensure(times == 1, "a value was sent twice");
-      ensure(stopped || kept.received.contains(id) || kept.ledger.ends[id] == 1,
-             "a value that was sent was lost");
+      ensure(stopped || kept.received.contains(id) || kept.ledger.ends[id] == 1, "a value that was sent was lost");
     }
     const auto stats = kept.rx->stats();
     ensure(adds_up(stats), "admitted values are missing");
-    ensure(stats.received == received,
-           "what was received is not what was counted");
-    if (!stopped)
-      ensure(stats.dropped == 0, "a value was dropped");
-    ensure(stats.waiting_senders == 0 && stats.waiting_receivers == 0,
-           "somebody still waits");
+    ensure(stats.received == received, "what was received is not what was counted");
+    if (!stopped) ensure(stats.dropped == 0, "a value was dropped");
+    ensure(stats.waiting_senders == 0 && stats.waiting_receivers == 0, "somebody still waits");
     kept.tx.reset();
     kept.rx.reset();
     kept.roots.clear();
     ensure(kept.ledger.live == 0, "a value was not destroyed");
-    for (const auto &[id, times] : kept.ledger.ends)
-      ensure(times == 1, "a value was destroyed twice");
+    for (const auto& [id, times] : kept.ledger.ends) ensure(times == 1, "a value was destroyed twice");
   };
 }
 
-TEST_CASE("timed: a value that comes at the very instant is received or stays, "
-          "under every schedule tried",
-          "[explore]") {
+TEST_CASE(
+    "timed: a value that comes at the very instant is received or stays, "
+    "under every schedule tried",
+    "[explore]") {
   REQUIRE_NOTHROW(explore(race({})));
   REQUIRE_NOTHROW(explore(race({.senders = 3, .receivers = 1})));
   REQUIRE_NOTHROW(explore(race({.senders = 1, .receivers = 3})));
@@ -314,14 +285,12 @@ TEST_CASE("timed: a value that comes at the very instant is received or stays, "
 
 TEST_CASE("timed: a cancel at any step loses nothing", "[explore]") {
   for (const std::size_t victim : {0U, 2U}) {
-    REQUIRE_NOTHROW(
-        explore_each_step(race({.act_cancels = true, .victim = victim})));
+    REQUIRE_NOTHROW(explore_each_step(race({.act_cancels = true, .victim = victim})));
   }
 }
 
-TEST_CASE("timed: the end of the context at any step leaves nothing behind",
-          "[explore]") {
+TEST_CASE("timed: the end of the context at any step leaves nothing behind", "[explore]") {
   REQUIRE_NOTHROW(explore_each_step(race({})));
 }
 
-} // namespace
+}  // namespace

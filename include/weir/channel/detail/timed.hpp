@@ -18,17 +18,15 @@ namespace weir::detail {
 /// When: a time, or a delay from the moment at which the operation begins to
 /// wait.
 class Until {
-public:
+ public:
   explicit Until(TimeService::Duration delay) noexcept : delay_(delay) {}
-  explicit Until(TimeService::TimePoint when) noexcept
-      : when_(when), absolute_(true) {}
+  explicit Until(TimeService::TimePoint when) noexcept : when_(when), absolute_(true) {}
 
-  [[nodiscard]] TimeService::TimePoint
-  of(const TimeService &service) const noexcept {
+  [[nodiscard]] TimeService::TimePoint of(const TimeService& service) const noexcept {
     return absolute_ ? when_ : service.after(delay_);
   }
 
-private:
+ private:
   TimeService::Duration delay_{};
   TimeService::TimePoint when_{};
   bool absolute_ = false;
@@ -37,21 +35,19 @@ private:
 /// The time at which something happens on a home, unless it is disarmed before.
 /// On that home.
 class Alarm : private Resumable {
-public:
-  using Ring = void (*)(void *owner) noexcept;
+ public:
+  using Ring = void (*)(void* owner) noexcept;
 
   Alarm() noexcept = default;
-  Alarm(const Alarm &) = delete;
-  Alarm &operator=(const Alarm &) = delete;
+  Alarm(const Alarm&) = delete;
+  Alarm& operator=(const Alarm&) = delete;
   ~Alarm() { disarm(); }
 
   /// False: the time has passed already. Throws what `TimeService::add` does.
-  [[nodiscard]] bool arm(Home &home, const Until &until, void *owner,
-                         Ring ring) {
+  [[nodiscard]] bool arm(Home& home, const Until& until, void* owner, Ring ring) {
     service_ = &asio::use_service<TimeService>(home.context());
     deadline_.when = until.of(*service_);
-    if (deadline_.when <= service_->now())
-      return false;
+    if (deadline_.when <= service_->now()) return false;
     deadline_.home = &home;
     deadline_.resumable = this;
     callback = &fire;
@@ -62,46 +58,42 @@ public:
     return true;
   }
   void disarm() noexcept {
-    if (std::exchange(armed_, false) && !service_->remove(deadline_))
-      deadline_.home->forget(*this);
+    if (std::exchange(armed_, false) && !service_->remove(deadline_)) deadline_.home->forget(*this);
   }
 
-private:
-  static void fire(Resumable &self, bool run) noexcept {
-    if (!run)
-      return;
-    auto &me = static_cast<Alarm &>(self);
+ private:
+  static void fire(Resumable& self, bool run) noexcept {
+    if (!run) return;
+    auto& me = static_cast<Alarm&>(self);
     me.armed_ = false;
     me.ring_(me.owner_);
   }
 
   bool armed_ = false;
-  TimeService *service_ = nullptr;
-  void *owner_ = nullptr;
+  TimeService* service_ = nullptr;
+  void* owner_ = nullptr;
   Ring ring_ = nullptr;
   TimeService::Deadline deadline_;
 };
 
-template <class Inner> class TimedAwaiter final : public Inner {
-public:
+template <class Inner>
+class TimedAwaiter final : public Inner {
+ public:
   template <class Core, class... Parts>
-  TimedAwaiter(Core &core, Until until, Parts &&...parts)
-      : Inner(core, static_cast<Parts &&>(parts)...), until_(until) {}
+  TimedAwaiter(Core& core, Until until, Parts&&... parts)
+      : Inner(core, static_cast<Parts&&>(parts)...), until_(until) {}
 
   void await_suspend(std::coroutine_handle<> handle) noexcept {
     Inner::await_suspend(handle);
-    if (!this->slow()->linked())
-      return;
+    if (!this->slow()->linked()) return;
     try {
-      if (!alarm_.arm(this->home(), until_, this, [](void *me) noexcept {
-            static_cast<TimedAwaiter *>(me)->expire();
-          })) {
+      if (!alarm_.arm(this->home(), until_, this,
+                      [](void* me) noexcept { static_cast<TimedAwaiter*>(me)->expire(); })) {
         expire();
       }
     } catch (...) {
       // Whatever it was served with counts; else the caller gets this.
-      if (take_back())
-        error_ = std::current_exception();
+      if (take_back()) error_ = std::current_exception();
     }
   }
   decltype(auto) await_resume() {
@@ -111,12 +103,11 @@ public:
     return Inner::await_resume();
   }
 
-private:
+ private:
   /// False: it was served before, or cancelled.
   bool take_back() noexcept {
-    auto &slow = *this->slow();
-    if (!slow.linked())
-      return false;
+    auto& slow = *this->slow();
+    if (!slow.linked()) return false;
     Cancellable& wait = slow;
     wait.unlink();
     wait.kind().cancel(wait);
@@ -124,13 +115,11 @@ private:
   }
   [[noreturn]] void fail() {
     this->slow()->resumed();
-    if (error_)
-      std::rethrow_exception(std::move(error_));
+    if (error_) std::rethrow_exception(std::move(error_));
     throw Error(Errc::timed_out);
   }
   void expire() noexcept {
-    if (take_back())
-      timed_out_ = true;
+    if (take_back()) timed_out_ = true;
   }
 
   Until until_;
@@ -139,4 +128,4 @@ private:
   Alarm alarm_;
 };
 
-} // namespace weir::detail
+}  // namespace weir::detail
