@@ -172,8 +172,9 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
 
   /// A send that waits for `duration` at most, from when it is awaited, by the clock of the coroutine's context. When
   /// that has passed, it throws `Error(Errc::timed_out)`, and `value` is still the caller's; a value that found a place
-  /// before stays sent. Zero or less: it is tried once. A send that need not wait does not look at the clock. It costs a
-  /// deadline besides, O(log n) in those that are set, and allocates as little as `send` (but see `TimeService::add`).
+  /// before stays sent. Zero or less: it is tried once. A send that need not wait does not look at the clock. It costs
+  /// a deadline besides, O(log n) in those that are set, and allocates as little as `send` (but see
+  /// `TimeService::add`).
   template <class Rep, class Period>
   [[nodiscard]] auto send_for(T&& value, std::chrono::duration<Rep, Period> duration) const {
     return timed(detail::Until(detail::clock_duration(duration)), detail::MoveFrom<T>{std::addressof(value)});

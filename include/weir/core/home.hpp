@@ -16,6 +16,9 @@
 ///  to
 ///     the other's ready list, and the home to those that the running drain takes along. A home that is taken along
 ///     touches its ready list only; before that it may be drained by a post of its own, which takes it out of the list.
+///  7. What is woken by a home of the same executor (`take_along`) may be owed its drain by the running one instead of
+///     by a post: then that one runs it, or posts it, when its own turn ends. Only for those who have shown that they
+///     suspend soon after they woke somebody: else the woken one would wait though another thread is free.
 /// Broken rules are found by tests/core/home_test.cpp and, on two threads, by tests/core/home_threads_test.cpp.
 #pragma once
 
@@ -31,7 +34,26 @@
 #include <weir/core/cancel_scope.hpp>
 #include <weir/core/detail/memory_cache.hpp>
 
+#if defined(__x86_64__) || defined(__i386__)
+#  include <x86intrin.h>
+#endif
+
 namespace weir {
+
+namespace detail {
+
+/// A quick look at how time goes by; only for guesses.
+[[nodiscard]] inline std::uint64_t ticks() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  return __rdtsc();
+#else
+  return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
+#endif
+}
+/// Some five to ten microseconds: about what it takes until a sleeping thread that was woken for somebody runs it.
+inline constexpr std::uint64_t ticks_worth_a_post = 20000;
+
+}  // namespace detail
 
 /// Something that a home runs once: a suspended coroutine, or a callback. Intrusive: it lives in what waits, so that
 /// waking allocates nothing. It is in at most one home's queue at a time.
@@ -70,6 +92,8 @@ class Home {
   /// On the home: runs `r` on `other`, whose turn comes when this home's ends, on the same thread and without a post.
   /// For parties that share a thread (false: they share no plain executor; nothing was done).
   [[nodiscard]] bool resume_along(Home& other, Resumable& r) noexcept;
+  /// On the home: takes over the post that `other` is owed (see `enqueue`), if it is better run right after this one.
+  [[nodiscard]] bool take_along(Home& other) noexcept;
   /// On the home: runs `r` as soon as the running coroutine suspends. This is the trampoline: instead of a jump from
   /// one coroutine into the next, which needs a guaranteed tail call, the next is left here and the drain's loop
   /// resumes it.
@@ -85,7 +109,10 @@ class Home {
   [[nodiscard]] bool spend() noexcept { return --budget_ > 0; }
   /// How long an operation may wait for another thread on this one before it suspends, in pauses of the processor. 0
   /// where no other thread is to be expected.
-  [[nodiscard]] std::uint32_t patience() const noexcept { return patience_; }
+  [[nodiscard]] std::uint32_t patience() const noexcept {
+    // Who waits behind this one may be the one that is waited for.
+    return running_ && (running_->first || running_->owed) ? 0 : patience_;
+  }
 
   /// On the home: the time of its turn, by the context's clock, for reports. It is read when it is first asked for in a
   /// turn, and to the precision of the system's tick: a wait can be stamped for next to nothing. With
@@ -188,11 +215,25 @@ class Home {
   std::atomic<Resumable*> inbox_{idle()};
   std::atomic<std::uint32_t> refs_{1};
   std::atomic<std::uint32_t> posting_{0};
-  /// The homes that a drain takes along, in the order in which they were woken.
+  /// The homes that a drain takes along, in the order in which they were woken: those of rule 6, and of rule 7.
   struct Along {
     Home* first = nullptr;
     Home** end = &first;
+    Home* owed = nullptr;
+    Home** owed_end = &owed;
     int budget = 0;
+
+    void push_owed(Home& home) noexcept {
+      home.wake_next_ = nullptr;
+      *owed_end = &home;
+      owed_end = &home.wake_next_;
+    }
+    Home& pop_owed() noexcept {
+      Home& home = *owed;
+      owed = home.wake_next_;
+      if (!owed) owed_end = &owed;
+      return home;
+    }
     std::chrono::steady_clock::time_point time = std::chrono::steady_clock::time_point::min();
 
     void push(Home& home) noexcept {
@@ -211,8 +252,11 @@ class Home {
   };
 
   /// Runs what is ready, and then those taken along, until the budget is spent.
-  void drain_own() noexcept;
+  void drain_own(Along& along) noexcept;
   void drain_along(Along& along) noexcept;
+  void drain_owed(Along& along) noexcept;
+  /// At the end of a turn: how long it went on after it woke somebody.
+  void note_turn() noexcept;
   /// Runs the next of the ready list; false: there is none.
   bool run_one() noexcept;
   /// Posts a drain for what is in the ready list, unless there is one.
@@ -237,6 +281,9 @@ class Home {
   Home* wake_next_ = nullptr;
   Along* running_ = nullptr;
   Along* along_in_ = nullptr;
+  std::uint64_t woke_at_ = 0;
+  std::uint32_t quick_turns_ = 0;
+  std::uint32_t quick_turns_wanted_ = 4;
   Home* along_next_ = nullptr;
   Home* registry_prev_ = nullptr;
   Home* registry_next_ = nullptr;
@@ -344,20 +391,23 @@ inline bool Home::run_one() noexcept {
 }
 
 inline void Home::drain() noexcept {
-  if (along_in_) along_in_->remove(*this);
   Along along;
   along.budget = limit_;
-  running_ = &along;
-  drain_own();  // this home may be gone after that
-  while (along.first) {
-    Home& next = *along.first;
-    along.remove(next);
-    next.drain_along(along);
+  drain_own(along);  // this home may be gone after that
+  while (along.first || along.owed) {
+    if (along.first) {
+      Home& next = *along.first;
+      along.remove(next);
+      next.drain_along(along);
+    } else {
+      along.pop_owed().drain_owed(along);
+    }
   }
 }
 
-inline void Home::drain_own() noexcept {
-  Along& along = *running_;
+inline void Home::drain_own(Along& along) noexcept {
+  if (along_in_) along_in_->remove(*this);
+  running_ = &along;
   budget_ = along.budget;
   for (;;) {
     take_inbox();
@@ -370,6 +420,7 @@ inline void Home::drain_own() noexcept {
       if (budget_ <= 0 && (next_ || ready_ || inbox_.load(std::memory_order_relaxed))) {
         running_ = nullptr;
         along.budget = 0;
+        note_turn();
         post();
         return;
       }
@@ -377,10 +428,37 @@ inline void Home::drain_own() noexcept {
     Resumable* empty = nullptr;
     running_ = nullptr;
     along.budget = budget_;
+    note_turn();
     if (inbox_.compare_exchange_strong(empty, idle(), std::memory_order_acq_rel)) break;
     running_ = &along;
   }
   release();
+}
+
+inline void Home::drain_owed(Along& along) noexcept {
+  if (along.budget <= 0) return submit();
+  posting_.fetch_sub(1, std::memory_order_release);
+  drain_own(along);
+}
+
+inline void Home::note_turn() noexcept {
+  if (woke_at_ == 0) return;
+  const bool quick = detail::ticks() - woke_at_ < detail::ticks_worth_a_post;
+  woke_at_ = 0;
+  if (quick) {
+    quick_turns_ += quick_turns_ < quick_turns_wanted_;
+  } else {
+    quick_turns_ = 0;
+    if (quick_turns_wanted_ < 64) quick_turns_wanted_ *= 2;
+  }
+}
+
+inline bool Home::take_along(Home& other) noexcept {
+  if (!running_ || !plain_ || !other.plain_ || &context_ != &other.context_ || &other == this) return false;
+  if (woke_at_ == 0) woke_at_ = detail::ticks();
+  if (quick_turns_ < quick_turns_wanted_) return false;
+  running_->push_owed(other);
+  return true;
 }
 
 inline void Home::drain_along(Along& along) noexcept {

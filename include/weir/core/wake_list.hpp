@@ -18,8 +18,9 @@ class WakeList {
   };
 
   WakeList() = default;
-  /// What is woken shares a thread with `by`, which is running, if it is not null: it is run along with it.
-  explicit WakeList(Home* by) noexcept : by_(by) {}
+  /// What is woken may be run right after `by`, which runs the waking operation, if it is not null. `same_thread`: it
+  /// shares the thread with it.
+  explicit WakeList(Home* by, bool same_thread) noexcept : by_(by), same_thread_(same_thread) {}
   WakeList(const WakeList&) = delete;
   WakeList& operator=(const WakeList&) = delete;
   ~WakeList() {
@@ -28,8 +29,8 @@ class WakeList {
   }
 
   void add(Home& home, Resumable& r) noexcept {
-    if (by_ && by_->resume_along(home, r)) return;
-    if (!home.enqueue(r)) return;
+    if (by_ && same_thread_ && by_->resume_along(home, r)) return;
+    if (!home.enqueue(r) || (by_ && by_->take_along(home))) return;
     home.wake_next_ = nullptr;
     *homes_end_ = &home;
     homes_end_ = &home.wake_next_;
@@ -43,6 +44,7 @@ class WakeList {
 
  private:
   Home* by_ = nullptr;
+  bool same_thread_ = false;
   Home* homes_ = nullptr;
   Home** homes_end_ = &homes_;
   Deferred* deferred_ = nullptr;

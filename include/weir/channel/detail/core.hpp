@@ -153,7 +153,7 @@ class ChannelCore {
   template <class Construct>
   WaitState send(Construct&& construct, SendWaiter* waiter) {
     Trash trash;
-    WakeList wake(neighbour(waiter));
+    WakeList wake(home_of(waiter), !Sync::concurrent);
     const Section section(*this);
     own_put(Party::side);
     if (closed_ || abandoned_) return WaitState::closed;
@@ -167,7 +167,7 @@ class ChannelCore {
   WaitState send_run(SendWaiter& waiter) {
     for (;;) {
       Trash trash;
-      WakeList wake(neighbour(&waiter));
+      WakeList wake(home_of(&waiter), !Sync::concurrent);
       const Section section(*this);
       own_put(Party::side);
       // What is dropped is destroyed after the lock, so each drop ends the critical section.
@@ -241,7 +241,7 @@ class ChannelCore {
   /// `reason` is what the channel was closed with.
   template <class Take>
   WaitState receive(Take&& take, ReceiveWaiter<T>* waiter, std::exception_ptr& reason) {
-    WakeList wake(neighbour(waiter));
+    WakeList wake(home_of(waiter), !Sync::concurrent);
     const Section section(*this);
     own_take(Party::side);
     if (!has_value()) {
@@ -267,7 +267,7 @@ class ChannelCore {
   template <class Use>
   std::size_t receive_some(Use&& use, std::size_t max, ReceiveWaiter<T>* waiter, WaitState& state,
                            std::exception_ptr& reason) {
-    WakeList wake(neighbour(waiter));
+    WakeList wake(home_of(waiter), !Sync::concurrent);
     const Section section(*this);
     own_take(Party::side);
     std::size_t taken = 0;
@@ -441,22 +441,22 @@ class ChannelCore {
         }
         if (!open(gate)) [[unlikely]] {
           let_go(*lane_);
-          lane_ = nullptr;
-          ring_ = nullptr;
+          return;
         }
       }
+      held_ = true;
     }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
     [[gnu::always_inline]] ~Hold() {
       if constexpr (Sync::concurrent) {
-        if (lane_) let_go(*lane_);
+        if (held_) let_go(*lane_);
       }
     }
-    [[nodiscard]] explicit operator bool() const noexcept { return ring_ != nullptr; }
+    [[nodiscard]] explicit operator bool() const noexcept { return held_; }
     Ring<T, Sync>* operator->() const noexcept { return ring_; }
 
-    void keep() noexcept { lane_ = nullptr; }
+    void keep() noexcept { held_ = false; }
     static void let_go(Lane& lane) noexcept {
       if constexpr (Sync::concurrent) lane.held.store(false, std::memory_order_release);
     }
@@ -476,6 +476,7 @@ class ChannelCore {
 
     Ring<T, Sync>* ring_ = nullptr;
     Lane* lane_ = nullptr;
+    bool held_ = false;
   };
 
   /// The lock; its end opens the gates that nothing speaks against.
@@ -491,11 +492,8 @@ class ChannelCore {
     const Lock lock_;
   };
 
-  /// The home that runs the operation, where those that it wakes share its thread.
-  [[nodiscard]] static Home* neighbour(const Waiter* waiter) noexcept {
-    if constexpr (Sync::concurrent) return nullptr;
-    return waiter ? waiter->home : nullptr;
-  }
+  /// The home that runs the operation, if one does.
+  [[nodiscard]] static Home* home_of(const Waiter* waiter) noexcept { return waiter ? waiter->home : nullptr; }
 
   struct Count {
     std::size_t& total;
@@ -535,7 +533,9 @@ class ChannelCore {
 
   template <class Ready>
   bool linger(Lane& lane, const Gate& gate, std::uint32_t pauses, Ready&& ready) noexcept {
-    if constexpr (!Sync::concurrent) return false;
+    // With little room each wait is for one value: what is handed from thread to thread that way costs more than a
+    // coroutine that is suspended and woken along.
+    if (!Sync::concurrent || !asymmetric_) return false;
     // It pays for as long as it has paid: waiting in vain halves it, and now and then it is tried again.
     const std::uint32_t patience = lane.patience.load(std::memory_order_relaxed);
     const std::uint32_t limit = std::min(pauses, patience);

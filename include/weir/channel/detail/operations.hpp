@@ -47,9 +47,10 @@ class Suspension : public Cancellable, public Wait {
       : Cancellable(kind), core_(core), promise_(promise) {
     this->home = &promise.home();
     this->resumable = &promise.resumable();
-    core.retain();
   }
-  ~Suspension() { core_.release(); }
+  ~Suspension() {
+    if (retained_) core_.release();
+  }
 
   /// After the attempt: whether the coroutine goes on at once.
   [[nodiscard]] bool settle(WaitState attempt) noexcept {
@@ -60,7 +61,8 @@ class Suspension : public Cancellable, public Wait {
       gives_turn_ = true;
       if (promise_.home().spend()) return true;
     }
-    suspended_ = true;
+    core_.retain();
+    suspended_ = retained_ = true;
     return false;
   }
   /// Queued: a peer wakes it, and may have done so. Else it was done at once, and gives up its turn.
@@ -83,6 +85,7 @@ class Suspension : public Cancellable, public Wait {
   Promise& promise_;
   bool gives_turn_ = false;
   bool suspended_ = false;
+  bool retained_ = false;
 };
 
 /// What a handle returns: it becomes an awaiter where it is awaited, in place, and can be moved until then.
@@ -227,9 +230,10 @@ class SendAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspension<C
   SendAwaiter(Core& core, Source source) : ChannelAwaiter<Core, Slow>(core), source_(std::move(source)) {}
 
   [[nodiscard, gnu::always_inline]] bool await_ready() {
-    if (this->home().spend() && this->core().send_at_once(source_) == WaitState::done) [[likely]]
+    const bool has_turn = this->home().spend();
+    if (has_turn && this->core().send_at_once(source_) == WaitState::done) [[likely]]
       return true;
-    return start();
+    return start(has_turn);
   }
   [[gnu::always_inline]] void await_resume() {
     if (!this->slow()) [[likely]]
@@ -239,13 +243,13 @@ class SendAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspension<C
   }
 
  private:
-  [[gnu::noinline]] bool start() {
+  [[gnu::noinline]] bool start(bool tried) {
     Core& core = this->core();
     while (core.waits_when_full() && this->linger([&core](std::uint32_t n) { return core.linger_for_room(n); })) {
       if (core.send_at_once(source_) == WaitState::done) return true;
     }
     Slow& slow = this->suspension(this, &transfer);
-    if (core.send_at_once(source_) == WaitState::done) return slow.settle(WaitState::done);
+    if (!tried && core.send_at_once(source_) == WaitState::done) return slow.settle(WaitState::done);
     return slow.settle(core.send(source_, &slow));
   }
   static bool transfer(SendWaiter& waiter, void* slot) {
@@ -282,9 +286,10 @@ class SendAllAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspensio
       : ChannelAwaiter<Core, Slow>(core), next_(std::move(first)), last_(std::move(last)) {}
 
   [[nodiscard, gnu::always_inline]] bool await_ready() {
-    if (this->home().spend() && send_at_once()) [[likely]]
+    const bool has_turn = this->home().spend();
+    if (has_turn && send_at_once()) [[likely]]
       return true;
-    return start();
+    return start(has_turn);
   }
   std::size_t await_resume() {
     if (!this->slow()) [[likely]]
@@ -305,13 +310,13 @@ class SendAllAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspensio
         [this](T* slots, std::size_t n, std::size_t& built) { fill_slots(slots, n, built); });
     return next_ == last_;
   }
-  [[gnu::noinline]] bool start() {
+  [[gnu::noinline]] bool start(bool tried) {
     Core& core = this->core();
     while (core.waits_when_full() && this->linger([&core](std::uint32_t n) { return core.linger_for_room(n); })) {
       if (send_at_once()) return true;
     }
     Slow& slow = this->suspension(this, &put_next, &fill);
-    return slow.settle(send_at_once() ? WaitState::done : core.send_run(slow));
+    return slow.settle(!tried && send_at_once() ? WaitState::done : core.send_run(slow));
   }
 
   void fill_slots(T* slots, std::size_t n, std::size_t& built) {
@@ -435,9 +440,10 @@ class ReceiveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspen
   explicit ReceiveAwaiter(Core& core) noexcept : ChannelAwaiter<Core, Slow>(core) {}
 
   [[nodiscard, gnu::always_inline]] bool await_ready() {
-    if (this->home().spend() && (front_ = this->core().front_at_once())) [[likely]]
+    const bool has_turn = this->home().spend();
+    if (has_turn && (front_ = this->core().front_at_once())) [[likely]]
       return true;
-    return start();
+    return start(has_turn);
   }
   [[gnu::always_inline]] std::optional<T> await_resume() {
     T* const value = front_ ? front_ : kept(this->slow());
@@ -479,13 +485,13 @@ class ReceiveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspen
     }
   };
 
-  [[gnu::noinline]] bool start() {
+  [[gnu::noinline]] bool start(bool tried) {
     Core& core = this->core();
     while (this->linger([&core](std::uint32_t n) { return core.linger_for_value(n); })) {
       if ((front_ = core.front_at_once())) return true;
     }
     Slow& slow = this->suspension();
-    if (T* const front = core.front_at_once()) {
+    if (T* const front = tried ? nullptr : core.front_at_once()) {
       {
         Rid rid{core, nullptr, false};
         slow.keep(*front);
@@ -516,9 +522,10 @@ class ReceiveSomeAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSu
       : ChannelAwaiter<Core, Slow>(core), out_(std::move(out)), max_(max) {}
 
   [[nodiscard, gnu::always_inline]] bool await_ready() {
-    if (this->home().spend() && receive_at_once()) [[likely]]
+    const bool has_turn = this->home().spend();
+    if (has_turn && receive_at_once()) [[likely]]
       return true;
-    return start();
+    return start(has_turn);
   }
   std::size_t await_resume() {
     if (!this->slow()) [[likely]]
@@ -547,13 +554,13 @@ class ReceiveSomeAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSu
     }
     return taken_ != 0;
   }
-  [[gnu::noinline]] bool start() {
+  [[gnu::noinline]] bool start(bool tried) {
     Core& core = this->core();
     while (this->linger([&core](std::uint32_t n) { return core.linger_for_value(n); })) {
       if (receive_at_once()) return true;
     }
     Slow& slow = this->suspension();
-    if (receive_at_once()) return slow.settle(WaitState::done);
+    if (!tried && receive_at_once()) return slow.settle(WaitState::done);
     auto attempt = WaitState::idle;
     taken_ = core.receive_some(user(), max_, &slow, attempt, slow.reason);
     return slow.settle(attempt);
