@@ -26,6 +26,7 @@
 #include <weir/core/time_service.hpp>
 #include <weir/core/timeout.hpp>
 #include <weir/core/timer.hpp>
+#include <weir/core/turns.hpp>
 #include <weir/core/use_task.hpp>
 #include <weir/core/when_all.hpp>
 #include <weir/core/when_any.hpp>

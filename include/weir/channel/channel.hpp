@@ -138,8 +138,12 @@ auto make_channel_of(asio::any_io_executor executor, const ChannelOptions& optio
 
 }  // namespace detail
 
-/// The sending end. Copy it for more senders; when the last is gone, the channel closes. A handle may be used by
-/// several threads at once (not: a local channel's). Keep the handle alive while an operation started on it waits.
+/// The sending end. Copy it for more senders; when the last is gone, the channel closes.
+///
+/// One handle is one sender: it sends, reserves and is copied by one thread at a time, as any object (closing, `stats`
+/// and the like may come from anywhere). Give each coroutine that may run beside others its own copy: the channel
+/// counts on it, and takes no lock and no atomic read-modify-write while there is one handle at an end. Keep the handle
+/// alive while an operation started on it waits.
 ///
 /// Every awaited operation: resumes on the coroutine's own home, in the order in which the operations came; is
 /// cancelled with the coroutine's scope, which throws `Error(Errc::cancelled)`, also when it was cancelled before it

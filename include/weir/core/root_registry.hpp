@@ -71,18 +71,11 @@ class RootRegistry final : public asio::execution_context::service {
 
   [[nodiscard]] const std::shared_ptr<Roots>& roots() const noexcept { return roots_; }
 
-  /// How many resumptions and operations done at once a root of this context may make in one turn. From 1; set it
-  /// before the first root is spawned. A low one is fair, a high one is fast; the simulator sets 1, so that each is a
-  /// choice.
+  /// See `set_turns` (core/turns.hpp). The simulator sets a budget of 1, so that each operation is a choice.
   void set_budget(int budget) noexcept { budget_ = budget; }
   [[nodiscard]] int budget() const noexcept { return budget_; }
-
-  /// How long an operation of a root may wait for another thread on its own, before it suspends, in pauses of the
-  /// processor (some 10 to 50 ns each): what it waits for often comes within that, and a wake-up through an executor
-  /// costs more. 0: never. The default is 512 where several threads run the executor (see `threads_of`), so some 20
-  /// microseconds at most, and 0 elsewhere. Waiting in vain makes a channel wait less; every wait counts against the
-  /// budget. Set it before the first root is spawned.
-  void set_patience(std::uint32_t pauses) noexcept { patience_ = pauses; }
+  void set_patience(std::optional<std::uint32_t> pauses) noexcept { patience_ = pauses; }
+  /// For an executor that so many threads run.
   [[nodiscard]] std::uint32_t patience(std::size_t threads) const noexcept {
     if (patience_) return *patience_;
     static const bool several_cores = std::thread::hardware_concurrency() > 1;

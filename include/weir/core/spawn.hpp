@@ -253,8 +253,9 @@ auto task_of_function(F function) -> Task<await_result_t<std::invoke_result_t<F&
 /// the execution context is destroyed first, the frame is destroyed where it waits, and the handler is destroyed
 /// without being called.
 ///
-/// Allocates one block for the root; waking it allocates nothing. Throws `Error(Errc::task_consumed)` for an empty
-/// task. Any thread.
+/// Allocates one block for the root; waking it allocates nothing. The post of the handler may allocate, with the
+/// handler's allocator: when that finds no memory, the program ends (there is nobody left to tell). Throws
+/// `Error(Errc::task_consumed)` for an empty task. Any thread.
 template <ExecutorSource E, Awaitable A, class Token = asio::detached_t>
   requires(!std::is_lvalue_reference_v<A>)
 auto spawn(E&& executor, A&& awaitable, Token&& token = Token()) {

@@ -32,6 +32,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cassert>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -434,6 +435,7 @@ class ChannelCore {
       if constexpr (Sync::concurrent) {
         lane_ = side == Side::put ? &ring_->put_lane() : &ring_->take_lane();
         if (core.asymmetric_ && (side == Side::put ? core.senders_ : core.receivers_) <= 1) [[likely]] {
+          assert(!lane_->held.load(std::memory_order_relaxed) && "one handle, used by two threads at once: copy it");
           lane_->held.store(true, std::memory_order_relaxed);
           Sync::light_fence();
         } else if (lane_->held.exchange(true, std::memory_order_seq_cst)) {
