@@ -23,6 +23,7 @@
 #  include <vector>
 
 #  include "support/catch.hpp"
+#  include "support/model/channel_world.hpp"
 #  include "support/model/checker.hpp"
 #  include "support/model/sync.hpp"
 
@@ -226,6 +227,404 @@ TEST_CASE("model checker: what it found is repeated from its choices, and needs 
   REQUIRE(found.found());
   Checker checker(bounds);
   CHECK(checker.repeat(make, found.choices).failure == found.failure);
+}
+
+namespace {
+
+/// A channel with `capacity`, of which `buffered` is used.
+struct Start {
+  std::size_t capacity = 2;
+  std::size_t buffered = 0;
+  /// Full must be full also where the capacity is large.
+  bool full = false;
+  bool cold = false;
+};
+
+template <bool HeavyFence, class Build>
+void check_shape(const std::string& name, Bounds bounds, Start start, const Build& build) {
+  const Report report = explore(name.c_str(), bounds, [start, &build] {
+    auto world = std::make_unique<model::ChannelWorld<HeavyFence>>(start.capacity, start.buffered, start.cold);
+    build(*world);
+    return world;
+  });
+  INFO(name << ": " << report.text());
+  CHECK_FALSE(report.found());
+  CHECK(report.complete);
+  CHECK(report.executions >= 10);
+}
+
+/// In the two ways of holding a side: each hold fenced, and the only handle's holds left to the heavy fence.
+template <class Build>
+void check_both(const std::string& name, Bounds bounds, Start start, const Build& build) {
+  check_shape<true>(name + ", symmetric", bounds, start, build);
+  if (start.full) start.buffered += 65 - start.capacity;
+  start.capacity = 65;
+  check_shape<true>(name + ", asymmetric", bounds, start, build);
+}
+
+constexpr Bounds deep{.preemptions = 3};
+constexpr Bounds usual{};
+
+}  // namespace
+
+TEST_CASE("channel model: a send and a receive at once pass values in order") {
+  check_both("send at once, receive at once", deep, {.capacity = 2}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      w.try_send(0);
+      w.try_send(0);
+    });
+    w.threads.push_back([&w] {
+      w.try_receive(1);
+      w.try_receive(1);
+    });
+  });
+}
+
+TEST_CASE("channel model: many at once and one at once share the lanes") {
+  check_both("some at once", usual, {.capacity = 2}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      w.send_some_at_once(0, 2);
+      w.try_send(0);
+    });
+    w.threads.push_back([&w] {
+      w.receive_some_at_once(1, 2);
+      w.try_receive(1);
+    });
+  });
+}
+
+TEST_CASE("channel model: a receiver that waits is not missed by sends at once") {
+  check_both("receive, send at once", deep, {.capacity = 2}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      require(w.try_send(0), "there was room");
+      require(w.try_send(0), "there was room");
+    });
+    w.threads.push_back([&w] {
+      require(w.receive(1), "it was not closed");
+      require(w.receive(1), "it was not closed");
+    });
+  });
+}
+
+TEST_CASE("channel model: a receiver that waits for the first value of all gets it") {
+  check_both("receive, first send", deep, {.capacity = 1, .cold = true}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] { require(w.try_send(0), "there was room"); });
+    w.threads.push_back([&w] { require(w.receive(1), "it was not closed"); });
+  });
+}
+
+TEST_CASE("channel model: a sender that waits is not missed by receives at once") {
+  check_both("send, receive at once", deep, {.capacity = 1, .buffered = 1, .full = true}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      require(w.send(0) == WaitState::done, "it was not closed");
+      require(w.send(0) == WaitState::done, "it was not closed");
+    });
+    w.threads.push_back([&w] {
+      require(w.try_receive(1), "there was a value");
+      w.receive(1);
+    });
+  });
+}
+
+TEST_CASE("channel model: a sender and a receiver that both wait serve each other") {
+  check_both("send, receive", deep, {.capacity = 1}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      for (int i = 0; i < 2; ++i) require(w.send(0) == WaitState::done, "it was not closed");
+    });
+    w.threads.push_back([&w] {
+      for (int i = 0; i < 2; ++i) require(w.receive(1), "it was not closed");
+    });
+  });
+}
+
+TEST_CASE("channel model: nothing is admitted after a receiver saw the end") {
+  check_both("close, send at once", usual, {.capacity = 2}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      w.try_send(0);
+      w.try_send(0);
+    });
+    w.threads.push_back([&w] {
+      w.core.close(nullptr);
+      while (w.receive(1)) {
+      }
+    });
+    w.also = [&w](const weir::ChannelStats& stats) { w.expect(stats.buffered == 0, "a value came after the end"); };
+  });
+  check_both("close by another, send at once, receive", usual, {.capacity = 2}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] { w.try_send(0); });
+    w.threads.push_back([&w] {
+      while (w.receive(1)) {
+      }
+    });
+    w.threads.push_back([&w] { w.core.close(nullptr); });
+    w.also = [&w](const weir::ChannelStats& stats) { w.expect(stats.buffered == 0, "a value came after the end"); };
+  });
+}
+
+TEST_CASE("channel model: the last sender's end wakes the receiver that waits, after its values") {
+  check_both("the last sender's end, receive", deep, {.capacity = 2}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      w.try_send(0);
+      w.drop_sender();
+    });
+    w.threads.push_back([&w] {
+      require(w.receive(1), "its value came first");
+      require(!w.receive(1), "nothing more was to come");
+    });
+  });
+}
+
+TEST_CASE("channel model: what is discarded is not received too") {
+  check_both("discard, receive at once, send at once", usual, {.capacity = 2, .buffered = 2}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] { w.try_send(0); });
+    w.threads.push_back([&w] {
+      w.try_receive(1);
+      w.try_receive(1);
+    });
+    w.threads.push_back([&w] { w.core.discard(); });
+  });
+  check_both("discard, send", usual, {.capacity = 1, .buffered = 1, .full = true}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] { w.send(0); });
+    w.threads.push_back([&w] { w.core.discard(); });
+  });
+}
+
+TEST_CASE("channel model: the last receiver's end lets no sender wait for ever") {
+  check_both("the last receiver's end, send", usual, {.capacity = 1, .buffered = 1, .full = true}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      w.send(0);
+      w.send(0);
+    });
+    w.threads.push_back([&w] {
+      w.try_receive(1);
+      w.drop_receiver();
+    });
+    w.also = [&w](const weir::ChannelStats& stats) { w.expect(stats.buffered == 0, "a value came after the end"); };
+  });
+}
+
+TEST_CASE("channel model: the only sender's handle is copied to another thread while the channel is in use") {
+  check_both("copy of the only sender", usual, {.capacity = 3}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    auto given = std::make_shared<Event>();
+    w.threads.push_back([&w, given] {
+      w.try_send(0);
+      w.add_sender();
+      given->signal();
+      w.try_send(0);
+    });
+    w.threads.push_back([&w, given] {
+      given->wait();
+      require(w.try_send(1), "there was room");
+    });
+    w.threads.push_back([&w] {
+      require(w.receive(2), "it was not closed");
+      require(w.receive(2), "it was not closed");
+    });
+  });
+}
+
+TEST_CASE("channel model: the second sender's handle ends while the first is in use") {
+  check_both("end of the second sender", usual, {.capacity = 3}, [](auto& w) {
+    w.add_sender();
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      w.try_send(0);
+      w.try_send(0);
+    });
+    w.threads.push_back([&w] {
+      w.try_send(1);
+      w.drop_sender();
+    });
+    w.threads.push_back([&w] {
+      require(w.receive(2), "it was not closed");
+      require(w.receive(2), "it was not closed");
+    });
+  });
+}
+
+TEST_CASE("channel model: two senders wait, and the second ends") {
+  check_both("two senders wait", usual, {.capacity = 1, .buffered = 1, .full = true}, [](auto& w) {
+    w.add_sender();
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] { w.send(0); });
+    w.threads.push_back([&w] {
+      w.send(1);
+      w.drop_sender();
+    });
+    w.threads.push_back([&w] {
+      w.receive(2);
+      w.receive(2);
+    });
+  });
+}
+
+TEST_CASE("channel model: the only receiver's handle is copied to another thread, and ends there") {
+  check_both("copy of the only receiver", usual, {.capacity = 3, .buffered = 1}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    auto given = std::make_shared<Event>();
+    w.threads.push_back([&w, given] {
+      w.try_receive(0);
+      w.add_receiver();
+      given->signal();
+      w.try_receive(0);
+    });
+    w.threads.push_back([&w, given] {
+      given->wait();
+      w.try_receive(1);
+      w.drop_receiver();
+    });
+    w.threads.push_back([&w] {
+      require(w.try_send(2), "there was room");
+      require(w.try_send(2), "there was room");
+    });
+  });
+  check_both("two receivers wait", usual, {.capacity = 2}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.add_receiver();
+    w.threads.push_back([&w] { w.receive(0); });
+    w.threads.push_back([&w] {
+      w.receive(1);
+      w.drop_receiver();
+    });
+    w.threads.push_back([&w] {
+      w.try_send(2);
+      w.try_send(2);
+    });
+  });
+}
+
+TEST_CASE("channel model: room that is reserved is nobody else's") {
+  check_both("reserve, send at once, receive", usual, {.capacity = 1}, [](auto& w) {
+    w.add_sender();
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      if (w.reserve()) require(w.send_reserved(0), "there is a receiver");
+    });
+    w.threads.push_back([&w] { w.try_send(1); });
+    w.threads.push_back([&w] { require(w.receive(2), "it was not closed"); });
+  });
+  check_both("reserve and release, send", usual, {.capacity = 1}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.add_sender();
+    w.threads.push_back([&w] {
+      if (w.reserve()) w.core.release_permit();
+    });
+    w.threads.push_back([&w] { require(w.send(1) == WaitState::done, "it was not closed"); });
+    w.threads.push_back([&w] { require(w.receive(2), "it was not closed"); });
+  });
+  check_both("reserve by the only sender, close", usual, {.capacity = 1}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      if (w.reserve()) w.send_reserved(0);
+      w.try_send(0);
+    });
+    w.threads.push_back([&w] {
+      while (w.receive(1)) {
+      }
+    });
+    w.threads.push_back([&w] { w.core.close(nullptr); });
+    w.also = [&w](const weir::ChannelStats& stats) { w.expect(stats.buffered == 0, "a value came after the end"); };
+  });
+}
+
+TEST_CASE("channel model: the counters add up at any moment") {
+  check_both("stats", usual, {.capacity = 2, .buffered = 1}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      w.try_send(0);
+      w.try_send(0);
+    });
+    w.threads.push_back([&w] {
+      w.try_receive(1);
+      w.try_receive(1);
+    });
+    w.threads.push_back([&w] {
+      weir::ChannelStats before;
+      for (int i = 0; i < 2; ++i) {
+        const weir::ChannelStats stats = w.core.stats();
+        require(stats.admitted == stats.received + stats.buffered + stats.dropped, "the counters do not add up");
+        require(stats.buffered <= stats.capacity, "more buffered than there is room for");
+        require(stats.admitted >= before.admitted && stats.received >= before.received, "a counter went back");
+        before = stats;
+      }
+    });
+  });
+}
+
+TEST_CASE("channel model: a cancelled receive got a value or left it") {
+  check_both("receive and cancel, send at once", deep, {.capacity = 1}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] { require(w.try_send(0), "there was room"); });
+    w.threads.push_back([&w] {
+      w.receive_and_cancel(1);
+      w.try_receive(1);
+    });
+    w.also = [&w](const weir::ChannelStats& stats) {
+      w.expect(stats.received + stats.buffered == 2, "the value is gone");
+    };
+  });
+}
+
+TEST_CASE("channel model: who lingers before it waits is not missed") {
+  check_both("linger, send at once", usual, {.capacity = 1}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] { require(w.try_send(0), "there was room"); });
+    w.threads.push_back([&w] {
+      static_cast<void>(w.core.linger_for_value(3));
+      require(w.receive(1), "it was not closed");
+    });
+  });
+}
+
+TEST_CASE("channel model: without a heavy fence a large capacity is held by fenced holds") {
+  check_shape<false>("receive, send at once, no heavy fence", deep, {.capacity = 65}, [](auto& w) {
+    w.add_sender();
+    w.add_receiver();
+    w.threads.push_back([&w] {
+      require(w.try_send(0), "there was room");
+      require(w.try_send(0), "there was room");
+    });
+    w.threads.push_back([&w] {
+      require(w.receive(1), "it was not closed");
+      require(w.receive(1), "it was not closed");
+    });
+  });
 }
 
 #endif

@@ -33,7 +33,6 @@
 #include <sstream>
 #include <stdexcept>
 #include <string>
-#include <unordered_map>
 #include <utility>
 #include <vector>
 
@@ -176,6 +175,7 @@ class Checker {
   }
 
   std::uint64_t load(Location& location, bool acquire) {
+    if (now_ == main_thread) return location.value;
     point(&location, Access::read);
     for (auto entry = buffers_[now_].rbegin(); entry != buffers_[now_].rend(); ++entry) {
       if (entry->location == &location) return note("load", location, entry->value);
@@ -198,6 +198,7 @@ class Checker {
       commit(entry);
     } else {
       buffers_[now_].push_back(entry);
+      ++in_flight_;
     }
   }
   /// `change` gives the new value.
@@ -280,12 +281,14 @@ class Checker {
   }
 
   void data_read(const void* address) {
-    Data& data = data_[address];
+    if (now_ == main_thread) return;
+    Data& data = data_at(address);
     if (data.write > clock_[now_][data.writer]) fail("a data race: read without an order after the write");
     data.reads[now_] = clock_[now_][now_];
   }
   void data_write(const void* address) {
-    Data& data = data_[address];
+    if (now_ == main_thread) return;
+    Data& data = data_at(address);
     if (data.write > clock_[now_][data.writer]) fail("a data race: two writes without an order");
     for (std::size_t i = 0; i < data.reads.size(); ++i) {
       if (data.reads[i] > clock_[now_][i]) fail("a data race: write without an order after a read");
@@ -323,6 +326,7 @@ class Checker {
     Clock released;
   };
   struct Data {
+    const void* address = nullptr;
     std::size_t writer = main_thread;
     std::uint32_t write = 0;
     Clock reads{};
@@ -345,7 +349,7 @@ class Checker {
 
   [[nodiscard]] std::string who() const { return "t" + std::to_string(now_) + ": "; }
   std::uint64_t note(const char* what, const Location& location, std::uint64_t value) {
-    if (log_ && now_ != main_thread) {
+    if (log_ && now_ != main_thread) [[unlikely]] {
       *log_ +=
           who() + what + " " + location.kind + "#" + std::to_string(location.id) + " " + std::to_string(value) + "\n";
     }
@@ -376,6 +380,7 @@ class Checker {
     failure_.clear();
     data_.clear();
     for (auto& buffer : buffers_) buffer.clear();
+    in_flight_ = 0;
     clock_ = {};
     clock_[main_thread][main_thread] = 1;
     std::unique_ptr<Scenario> scenario;
@@ -459,7 +464,7 @@ class Checker {
   [[nodiscard]] bool may_see_news(std::size_t thread) const {
     for (const Look& look : threads_[thread].looked_at) {
       if (look.location->version != look.version) return true;
-      for (std::size_t i = 0; i < count_; ++i) {
+      for (std::size_t i = 0; i < count_ && in_flight_ > 0; ++i) {
         if (i == thread) continue;
         for (const Entry& entry : buffers_[i]) {
           if (entry.location == look.location) return true;
@@ -520,6 +525,12 @@ class Checker {
       }
     }
     if (n == 0) {
+      // It may be one that gives up some time; one that does not is a livelock.
+      for (std::size_t i = 0; i < count_; ++i) {
+        if (threads_[i].state == State::spinning) options[n++] = i;
+      }
+    }
+    if (n == 0) {
       for (std::size_t i = 0; i < count_; ++i) {
         if (threads_[i].state != State::done) fail(deadlock());
       }
@@ -538,8 +549,7 @@ class Checker {
       const Thread& t = threads_[i];
       if (t.state == State::done) continue;
       text += " t" + std::to_string(i);
-      text += t.state == State::spinning ? " spins"
-                                         : std::string(" waits for ") + t.on->kind + "#" + std::to_string(t.on->id);
+      text += std::string(" waits for ") + t.on->kind + "#" + std::to_string(t.on->id);
     }
     return text;
   }
@@ -555,6 +565,7 @@ class Checker {
   void pop(std::size_t thread) {
     commit(buffers_[thread].front());
     buffers_[thread].pop_front();
+    --in_flight_;
   }
   void drain(std::size_t thread) {
     while (!buffers_[thread].empty()) pop(thread);
@@ -572,7 +583,7 @@ class Checker {
   }
   /// Before an access: which of the others' buffered stores to it have come?
   void settle(Location& location) {
-    if (now_ == main_thread) return;
+    if (now_ == main_thread || in_flight_ == 0) return;
     for (;;) {
       std::array<std::size_t, max_threads> options{};
       std::size_t n = 0;
@@ -604,6 +615,13 @@ class Checker {
     }
     looks.push_back({&location, location.version});
   }
+  [[nodiscard]] Data& data_at(const void* address) {
+    for (Data& data : data_) {
+      if (data.address == address) return data;
+    }
+    data_.emplace_back().address = address;
+    return data_.back();
+  }
   void check_writer(Location& location) {
     if (!location.one_writer) return;
     if (location.written[location.writer] > clock_[now_][location.writer]) {
@@ -632,8 +650,11 @@ class Checker {
   std::size_t now_ = main_thread;
   std::array<Thread, max_threads> threads_;
   std::array<Clock, max_threads + 1> clock_{};
-  std::array<std::deque<Entry>, max_threads> buffers_;
-  std::unordered_map<const void*, Data> data_;
+  std::size_t in_flight_ = 0;
+  /// The main thread's is always empty.
+  std::array<std::deque<Entry>, max_threads + 1> buffers_;
+  /// A few: what the main thread accesses is not kept.
+  std::vector<Data> data_;
   std::string failure_;
   std::string* log_ = nullptr;
   ucontext_t main_{};
