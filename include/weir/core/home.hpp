@@ -455,6 +455,8 @@ inline void Home::note_turn() noexcept {
 
 inline bool Home::take_along(Home& other) noexcept {
   if (!running_ || !plain_ || !other.plain_ || &context_ != &other.context_ || &other == this) return false;
+  // With turns of one step there is no time left for it; in the simulator it must not depend on the clock.
+  if (limit_ <= 1) return false;
   if (woke_at_ == 0) woke_at_ = detail::ticks();
   if (quick_turns_ < quick_turns_wanted_) return false;
   running_->push_owed(other);

@@ -364,3 +364,11 @@ inline std::string Simulator::waiting() const {
 }
 
 }  // namespace weir::sim
+
+namespace weir {
+
+/// So that what runs along with its waker is explored too: with turns of one step it is a choice like any other.
+template <>
+inline constexpr bool is_plain_executor<sim::Simulator::executor_type> = true;
+
+}  // namespace weir
