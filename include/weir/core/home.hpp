@@ -16,9 +16,10 @@
 ///  to
 ///     the other's ready list, and the home to those that the running drain takes along. A home that is taken along
 ///     touches its ready list only; before that it may be drained by a post of its own, which takes it out of the list.
-///  7. What is woken by a home of the same executor (`take_along`) may be owed its drain by the running one instead of
-///     by a post: then that one runs it, or posts it, when its own turn ends. Only for those who have shown that they
-///     suspend soon after they woke somebody: else the woken one would wait though another thread is free.
+///  7. What is woken by a home of the same executor (`wake_along`) may be owed its drain by the running one instead of
+///     by a post: then that one runs it, or posts it, when its own turn ends. Nothing is posted, and nobody else can
+///     end the root meanwhile, so rules 4 and 5 have nothing to guard until it is. Only for those who have shown that
+///     they suspend soon after they woke somebody: else the woken one would wait though another thread is free.
 /// Broken rules are found by tests/core/home_test.cpp and, on two threads, by tests/core/home_threads_test.cpp.
 #pragma once
 
@@ -92,8 +93,9 @@ class Home {
   /// On the home: runs `r` on `other`, whose turn comes when this home's ends, on the same thread and without a post.
   /// For parties that share a thread (false: they share no plain executor; nothing was done).
   [[nodiscard]] bool resume_along(Home& other, Resumable& r) noexcept;
-  /// On the home: takes over the post that `other` is owed (see `enqueue`), if it is better run right after this one.
-  [[nodiscard]] bool take_along(Home& other) noexcept;
+  /// On the home: wakes `r` on `other` as `resume_later` does, but to be run right after this one. False, and nothing
+  /// was done, if that is not for these two.
+  [[nodiscard]] bool wake_along(Home& other, Resumable& r) noexcept;
   /// On the home: runs `r` as soon as the running coroutine suspends. This is the trampoline: instead of a jump from
   /// one coroutine into the next, which needs a guaranteed tail call, the next is left here and the drain's loop
   /// resumes it.
@@ -168,9 +170,16 @@ class Home {
     std::uint32_t patience = 0;
     /// Whether the executor is one of those for which `is_plain_executor` holds.
     bool plain = false;
+    /// Whether it may run whom it woke itself (see `wake_along`).
+    bool takes_along = true;
   };
   Home(asio::execution_context& context, const Traits& traits) noexcept
-      : plain_(traits.plain), limit_(traits.budget), patience_(traits.patience), context_(context) {}
+      : plain_(traits.plain),
+        // With turns of one step there is no time left for it; in the simulator it must not depend on the clock.
+        takes_along_(traits.takes_along && traits.plain && traits.budget > 1),
+        limit_(traits.budget),
+        patience_(traits.patience),
+        context_(context) {}
   virtual ~Home() = default;
 
   /// Runs what is ready: what the posted function calls.
@@ -252,7 +261,8 @@ class Home {
   };
 
   /// Runs what is ready, and then those taken along, until the budget is spent.
-  void drain_own(Along& along) noexcept;
+  /// `held`: with the reference of rule 5.
+  void drain_own(Along& along, bool held) noexcept;
   void drain_along(Along& along) noexcept;
   void drain_owed(Along& along) noexcept;
   /// At the end of a turn: how long it went on after it woke somebody.
@@ -264,6 +274,7 @@ class Home {
 
   std::atomic<bool> cancel_requested_{false};
   const bool plain_;
+  const bool takes_along_;
   bool returned_ = false;
   bool finished_ = false;
   int limit_;
@@ -393,7 +404,7 @@ inline bool Home::run_one() noexcept {
 inline void Home::drain() noexcept {
   Along along;
   along.budget = limit_;
-  drain_own(along);  // this home may be gone after that
+  drain_own(along, true);  // this home may be gone after that
   while (along.first || along.owed) {
     if (along.first) {
       Home& next = *along.first;
@@ -405,7 +416,7 @@ inline void Home::drain() noexcept {
   }
 }
 
-inline void Home::drain_own(Along& along) noexcept {
+inline void Home::drain_own(Along& along, bool held) noexcept {
   if (along_in_) along_in_->remove(*this);
   running_ = &along;
   budget_ = along.budget;
@@ -415,12 +426,15 @@ inline void Home::drain_own(Along& along) noexcept {
       if (returned_ && !finished_) {
         finished_ = true;
         finish();
-        release();  // the root's own reference; the scheduled one still holds
+        // The root's own reference goes, or takes the place of the scheduled one.
+        if (held) release();
+        held = true;
       }
       if (budget_ <= 0 && (next_ || ready_ || inbox_.load(std::memory_order_relaxed))) {
         running_ = nullptr;
         along.budget = 0;
         note_turn();
+        if (!held) retain();
         post();
         return;
       }
@@ -432,13 +446,14 @@ inline void Home::drain_own(Along& along) noexcept {
     if (inbox_.compare_exchange_strong(empty, idle(), std::memory_order_acq_rel)) break;
     running_ = &along;
   }
-  release();
+  if (held) release();
 }
 
 inline void Home::drain_owed(Along& along) noexcept {
-  if (along.budget <= 0) return submit();
-  posting_.fetch_sub(1, std::memory_order_release);
-  drain_own(along);
+  if (along.budget > 0) return drain_own(along, false);
+  retain();
+  posting_.fetch_add(1, std::memory_order_acq_rel);
+  submit();
 }
 
 inline void Home::note_turn() noexcept {
@@ -453,13 +468,16 @@ inline void Home::note_turn() noexcept {
   }
 }
 
-inline bool Home::take_along(Home& other) noexcept {
-  if (!running_ || !plain_ || !other.plain_ || &context_ != &other.context_ || &other == this) return false;
-  // With turns of one step there is no time left for it; in the simulator it must not depend on the clock.
-  if (limit_ <= 1) return false;
+inline bool Home::wake_along(Home& other, Resumable& r) noexcept {
+  if (!takes_along_ || !running_ || !other.plain_ || &context_ != &other.context_ || &other == this) return false;
   if (woke_at_ == 0) woke_at_ = detail::ticks();
   if (quick_turns_ < quick_turns_wanted_) return false;
-  running_->push_owed(other);
+  Resumable* head = other.inbox_.load(std::memory_order_relaxed);
+  do {
+    if (head == dead()) return false;
+    r.next = head == idle() ? nullptr : head;
+  } while (!other.inbox_.compare_exchange_weak(head, &r, std::memory_order_acq_rel, std::memory_order_relaxed));
+  if (head == idle()) running_->push_owed(other);
   return true;
 }
 

@@ -82,6 +82,9 @@ class RootRegistry final : public asio::execution_context::service {
     return threads > 1 && several_cores ? default_patience : 0;
   }
 
+  void set_runs_woken(bool runs) noexcept { runs_woken_ = runs; }
+  [[nodiscard]] bool runs_woken() const noexcept { return runs_woken_; }
+
   /// Calls `visit(home)` for each root that has not finished, the newest first. Only while none of them runs.
   template <class Visit>
   void for_each(Visit&& visit) const {
@@ -113,6 +116,7 @@ class RootRegistry final : public asio::execution_context::service {
   std::shared_ptr<Roots> roots_;
   int budget_ = 256;
   std::optional<std::uint32_t> patience_;
+  bool runs_woken_ = true;
 };
 
 }  // namespace weir

@@ -21,6 +21,11 @@ struct TurnOptions {
   /// `threads_of`), and 0 elsewhere. Looking in vain makes a channel look less, and each look counts against the
   /// budget.
   std::optional<std::uint32_t> patience{};
+  /// Whether a root that has shown to suspend within microseconds after it woke somebody runs that one itself, when it
+  /// suspends, instead of posting it. That spares a hand-off between threads; but one that computes or blocks for long
+  /// for once, after it was quick for a while, keeps the woken one waiting meanwhile, though another thread may be
+  /// free. Turn it off where a coroutine may block its thread for what another one of the same context does.
+  bool run_woken = true;
 };
 
 /// Sets the turns of the roots that are spawned from now on in a context (or in that of an executor). The defaults are
@@ -32,6 +37,7 @@ void set_turns(E&& executor, TurnOptions options) {
   auto& registry = asio::use_service<RootRegistry>(context_of(executor_of(executor)));
   registry.set_budget(options.budget);
   registry.set_patience(options.patience);
+  registry.set_runs_woken(options.run_woken);
 }
 
 }  // namespace weir

@@ -29,8 +29,8 @@ class WakeList {
   }
 
   void add(Home& home, Resumable& r) noexcept {
-    if (by_ && same_thread_ && by_->resume_along(home, r)) return;
-    if (!home.enqueue(r) || (by_ && by_->take_along(home))) return;
+    if (by_ && (same_thread_ ? by_->resume_along(home, r) : by_->wake_along(home, r))) return;
+    if (!home.enqueue(r)) return;
     home.wake_next_ = nullptr;
     *homes_end_ = &home;
     homes_end_ = &home.wake_next_;

@@ -4,7 +4,6 @@
 #include <atomic>
 #include <cstddef>
 #include <cstdint>
-#include <mutex>
 #include <thread>
 
 #include <weir/channel/detail/asymmetric_fence.hpp>
@@ -14,6 +13,15 @@
 #endif
 
 namespace weir::detail {
+
+/// A moment in a loop that waits for another thread.
+inline void processor_pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 /// A counter of owners that is shared between threads.
 class SharedCounter {
@@ -30,6 +38,35 @@ class SharedCounter {
 struct NoMutex {
   void lock() noexcept {}
   void unlock() noexcept {}
+};
+
+/// A lock for critical sections of some tens of nanoseconds: one byte, one read-modify-write. Who finds it taken looks
+/// for a while and then yields its thread, so that a holder that was preempted gets on.
+class SpinMutex {
+ public:
+  void lock() noexcept {
+    if (!taken_.exchange(true, std::memory_order_acquire)) [[likely]]
+      return;
+    contend();
+  }
+  void unlock() noexcept { taken_.store(false, std::memory_order_release); }
+
+ private:
+  [[gnu::noinline]] void contend() noexcept {
+    constexpr int looks = 64;
+    int looked = 0;
+    do {
+      while (taken_.load(std::memory_order_relaxed)) {
+        if (++looked < looks) {
+          processor_pause();
+        } else {
+          std::this_thread::yield();
+        }
+      }
+    } while (taken_.exchange(true, std::memory_order_acquire));
+  }
+
+  std::atomic<bool> taken_{false};
 };
 
 /// What looks like an atomic, for one thread.
@@ -53,7 +90,7 @@ class PlainAtomic {
 struct SharedSync {
   template <class U>
   using Atomic = std::atomic<U>;
-  using Mutex = std::mutex;
+  using Mutex = SpinMutex;
   using Counter = SharedCounter;
   static constexpr bool copyable = true;
   static constexpr bool concurrent = true;
@@ -63,14 +100,8 @@ struct SharedSync {
   [[nodiscard]] static bool has_heavy_fence() noexcept { return has_asymmetric_fence(); }
   static void heavy_fence() noexcept { detail::heavy_fence(); }
   static void light_fence() noexcept { detail::light_fence(); }
-  /// A moment in a loop that waits for another thread; `yield` after many.
-  static void pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-    _mm_pause();
-#elif defined(__aarch64__)
-    asm volatile("yield");
-#endif
-  }
+  /// In loops that wait for another thread; `yield` after many.
+  static void pause() noexcept { processor_pause(); }
   static void yield() noexcept { std::this_thread::yield(); }
 };
 /// Two threads, one handle at each end.
