@@ -9,9 +9,8 @@
 ///     reads first; read-modify-writes, seq_cst stores, locks and unlocks empty it, and `heavy_fence` empties those of
 ///     all, one after the other. When a buffered store reaches memory is decided when another thread accesses what it
 ///     writes: any other moment comes to the same. Each look past a buffered store counts against `delays`.
-///  3. Happens-before is kept by vector clocks, from C++'s memory orders, so that what only x86 orders counts as a
-///  race:
-///     on data (`data_read`, `data_write`), and between two writers of a location that has one at a time.
+///  3. Happens-before is kept by vector clocks, from C++'s memory orders, so that what only x86 orders counts as a race
+///     on data (`data_read`, `data_write`).
 ///  4. Who spins sleeps until something that it looked at since its last pause has changed, or may.
 ///  5. An access to what no other thread touches in a way that matters is no point of choice. Who touches what is
 ///  learnt
@@ -60,10 +59,6 @@ struct Location {
   const char* kind = "";
   /// Of the release that a load of it synchronises with.
   Clock released{};
-  /// Of the last write, where there must be one writer at a time.
-  Clock written{};
-  std::size_t writer = main_thread;
-  bool one_writer = false;
 };
 
 /// One execution's worth: made anew, by the main thread, for each.
@@ -161,8 +156,6 @@ class Checker {
     location.value = value;
     location.id = next_id_++;
     location.released = clock_[now_];
-    location.written = clock_[now_];
-    location.writer = now_;
     if (seen_.size() <= location.id) seen_.resize(location.id + 1);
     if (touched_.size() <= location.id) touched_.resize(location.id + 1);
   }
@@ -187,7 +180,6 @@ class Checker {
   }
   void store(Location& location, std::uint64_t value, bool release, bool sequential) {
     point(&location, Access::write);
-    check_writer(location);
     const Entry entry{&location, value, release ? clock_[now_] : Clock{}};
     if (release) ++clock_[now_][now_];
     note(sequential ? "store seq_cst" : "store", location, value);
@@ -205,7 +197,6 @@ class Checker {
   template <class Change>
   std::uint64_t modify(Location& location, bool acquire, bool release, Change&& change) {
     point(&location, Access::write);
-    check_writer(location);
     drain_own();
     settle(location);
     const std::uint64_t before = location.value;
@@ -286,10 +277,10 @@ class Checker {
     if (data.write > clock_[now_][data.writer]) fail("a data race: read without an order after the write");
     data.reads[now_] = clock_[now_][now_];
   }
-  void data_write(const void* address) {
+  void data_write(const void* address, const char* what = "two writes") {
     if (now_ == main_thread) return;
     Data& data = data_at(address);
-    if (data.write > clock_[now_][data.writer]) fail("a data race: two writes without an order");
+    if (data.write > clock_[now_][data.writer]) fail(std::string("a data race: ") + what + " without an order");
     for (std::size_t i = 0; i < data.reads.size(); ++i) {
       if (data.reads[i] > clock_[now_][i]) fail("a data race: write without an order after a read");
     }
@@ -621,14 +612,6 @@ class Checker {
     }
     data_.emplace_back().address = address;
     return data_.back();
-  }
-  void check_writer(Location& location) {
-    if (!location.one_writer) return;
-    if (location.written[location.writer] > clock_[now_][location.writer]) {
-      fail(std::string("two parties write ") + location.kind + "#" + std::to_string(location.id) + " without an order");
-    }
-    location.writer = now_;
-    location.written = clock_[now_];
   }
 
   static inline Checker* instance_ = nullptr;

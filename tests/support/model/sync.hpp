@@ -38,8 +38,6 @@ class Atomic {
     return unpack(checker().modify(location_, acquires(order), releases(order),
                                    [n](std::uint64_t before) { return pack(static_cast<U>(unpack(before) + n)); }));
   }
-  /// From now on two writers without an order between them are a race, though each is atomic.
-  void expect_one_writer() noexcept { location_.one_writer = true; }
 
  private:
   static bool acquires(std::memory_order order) noexcept {
@@ -72,10 +70,23 @@ class Atomic {
   mutable Location location_;
 };
 
-/// An index of a lane: only the lane's holder writes it.
+/// The index of a lane. Only the lane's holder stores to it and loads it relaxed, each time that it works with what is
+/// beside it and is no atomic: so two that do it without an order between them are a race on the lane.
 class LaneIndex : public Atomic<std::uint64_t> {
  public:
-  LaneIndex(std::uint64_t value) : Atomic(value) { expect_one_writer(); }
+  using Atomic::Atomic;
+
+  [[nodiscard]] std::uint64_t load(std::memory_order order) const {
+    if (order == std::memory_order_relaxed) hold();
+    return Atomic::load(order);
+  }
+  void store(std::uint64_t value, std::memory_order order) {
+    hold();
+    Atomic::store(value, order);
+  }
+
+ private:
+  void hold() const { checker().data_write(this, "two parties on a lane"); }
 };
 
 class Mutex {
