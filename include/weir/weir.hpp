@@ -8,6 +8,7 @@
 #include <weir/channel/channel.hpp>
 #include <weir/channel/options.hpp>
 #include <weir/channel/permit.hpp>
+#include <weir/channel/select.hpp>
 #include <weir/core/awaitable.hpp>
 #include <weir/core/cancel_scope.hpp>
 #include <weir/core/cancellation.hpp>

@@ -124,6 +124,13 @@ class Home {
   /// root from being destroyed, such as by a lock.
   [[nodiscard]] std::chrono::steady_clock::time_point report_time() const noexcept;
 
+  /// On the home: a number below `n`, by a generator of the root's own that is the same in each run. For choices that
+  /// are to be fair.
+  [[nodiscard]] std::uint32_t pick(std::uint32_t n) noexcept {
+    dice_ = dice_ * 1'664'525 + 1'013'904'223;
+    return static_cast<std::uint32_t>((std::uint64_t{dice_} * n) >> 32);
+  }
+
   /// The scope that is cancelled with the whole root. On the home.
   [[nodiscard]] CancelScope& scope() noexcept { return scope_; }
   /// Cancels the root: its scope, on the home. Any thread; allocates nothing; more than once is the same as once.
@@ -304,6 +311,7 @@ class Home {
   /// Null as long as the context has no clock of its own.
   TimeService* clock_ = nullptr;
   bool clock_known_ = false;
+  std::uint32_t dice_ = 0;
   std::uint64_t id_ = 0;
 };
 

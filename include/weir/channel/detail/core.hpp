@@ -27,7 +27,10 @@
 ///     out of the queue under the lock, and does nothing to one that is out already: completed beats cancelled.
 ///  4. admitted == received + buffered + dropped.
 ///  5. Closed, nobody waits, unless permits are out: their values may still come, so receivers wait for them.
-///  6. No value of the user's is destroyed, and nobody is posted, under the lock: both happen after it, by `Trash` and
+///  6. One of a `select` is served, or told that the channel is closed, only by who took its claim (`Choice`) under the
+///     lock, before the value is moved. Those of its waiters that lost are in no queue once the select has ended; until
+///     then they are passed over, keep the gates closed, and are not counted.
+///  7. No value of the user's is destroyed, and nobody is posted, under the lock: both happen after it, by `Trash` and
 ///     `WakeList`. Only the move (or the construction) of a value happens under it, and the end of what it moved from.
 #pragma once
 
@@ -157,9 +160,12 @@ class ChannelCore {
     WakeList wake(home_of(waiter), !Sync::concurrent);
     const Section section(*this);
     own_put(Party::side);
-    if (closed_ || abandoned_) return WaitState::closed;
+    if (closed_ || abandoned_) return claimed(waiter, WaitState::closed);
     const WaitState room = make_room(waiter, trash);
-    if (room == WaitState::done) deliver_one(construct, trash, wake);
+    if (room == WaitState::done) {
+      if (waiter && !waiter->claim()) return WaitState::lost;
+      deliver_one(construct, trash, wake);
+    }
     return room == WaitState::idle ? WaitState::done : room;
   }
 
@@ -248,7 +254,7 @@ class ChannelCore {
     if (!has_value()) {
       if (ended()) {
         reason = reason_;
-        return WaitState::closed;
+        return claimed(waiter, WaitState::closed);
       }
       if (!waiter) return WaitState::idle;
       own_put(Party::other);
@@ -257,6 +263,7 @@ class ChannelCore {
         return WaitState::queued;
       }
     }
+    if (waiter && !waiter->claim()) return WaitState::lost;
     Ring<T, Sync>& ring = *ring_.load(std::memory_order_relaxed);
     take(ring.front());
     ring.pop();
@@ -409,8 +416,8 @@ class ChannelCore {
     stats.buffered = static_cast<std::size_t>(put - taken);
     stats.reserved = reserved_;
     stats.capacity = capacity_;
-    stats.waiting_senders = senders_waiting_.size();
-    stats.waiting_receivers = receivers_waiting_.size();
+    stats.waiting_senders = senders_waiting_.count();
+    stats.waiting_receivers = receivers_waiting_.count();
     return stats;
   }
 
@@ -652,18 +659,35 @@ class ChannelCore {
   /// changed.
   template <class Construct>
   bool deliver(Construct&& construct, WakeList& wake) {
-    if (receivers_waiting_.empty()) {
+    Waiter* const first = receivers_waiting_.claim_front();
+    if (!first) {
       Ring<T, Sync>& ring = ensure_ring();
       static_cast<void>(ring.has_room());
       return ring.put(construct);
     }
-    auto& receiver = static_cast<ReceiveWaiter<T>&>(receivers_waiting_.front());
-    const bool last = construct(receiver.slot());
+    auto& receiver = static_cast<ReceiveWaiter<T>&>(*first);
+    bool last = false;
+    try {
+      last = construct(receiver.slot());
+    } catch (...) {
+      if (receiver.choice) begin_again(receiver, wake);
+      throw;
+    }
     receiver.has_value = true;
     receivers_waiting_.remove(receiver);
     ++passed_;
     receiver.finish(WaitState::done, wake);
     return last;
+  }
+
+  /// One of a select that was claimed for nothing. What came for its others meanwhile passed it by.
+  void begin_again(Waiter& receiver, WakeList& wake) noexcept {
+    receivers_waiting_.remove(receiver);
+    wake.add(*receiver.home, *receiver.choice->again);
+  }
+  /// The outcome `how`, unless it is one of a select that has had another.
+  [[nodiscard]] static WaitState claimed(Waiter* waiter, WaitState how) noexcept {
+    return waiter && !waiter->claim() ? WaitState::lost : how;
   }
 
   /// The same; when `construct` throws, what was dropped to make room comes back, if its own move does not throw.
@@ -711,7 +735,9 @@ class ChannelCore {
   /// Gives the room that appeared to those that wait for it, in their order.
   void pump(WakeList& wake) noexcept {
     while (!senders_waiting_.empty() && has_room()) {
-      auto& sender = static_cast<SendWaiter&>(senders_waiting_.front());
+      Waiter* const first = senders_waiting_.claim_front();
+      if (!first) return;
+      auto& sender = static_cast<SendWaiter&>(*first);
       auto how = WaitState::done;
       if (!sender.transfer) {
         ++reserved_;
@@ -730,17 +756,16 @@ class ChannelCore {
   }
 
   static void close_all(WaitQueue& queue, WakeList& wake) noexcept {
-    while (!queue.empty()) {
-      Waiter& waiter = queue.front();
-      queue.remove(waiter);
-      waiter.finish(WaitState::closed, wake);
+    while (Waiter* const waiter = queue.claim_front()) {
+      queue.remove(*waiter);
+      waiter->finish(WaitState::closed, wake);
     }
   }
 
   void wake_if_ended(WakeList& wake) noexcept {
     if (!ended()) return;
-    while (!receivers_waiting_.empty()) {
-      auto& receiver = static_cast<ReceiveWaiter<T>&>(receivers_waiting_.front());
+    while (Waiter* const first = receivers_waiting_.claim_front()) {
+      auto& receiver = static_cast<ReceiveWaiter<T>&>(*first);
       receivers_waiting_.remove(receiver);
       receiver.reason = reason_;
       receiver.finish(WaitState::closed, wake);

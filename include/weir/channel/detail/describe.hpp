@@ -25,6 +25,7 @@ struct WaitingEnd {
   /// Under the channel's lock, while their roots can't go.
   void collect(const WaitQueue& queue) noexcept {
     for (const Waiter* w = queue.empty() ? nullptr : &queue.front(); w; w = w->next) {
+      if (w->lost()) continue;
       if (count++ >= shown.size()) continue;
       One& one = shown[count - 1];
       one.has_home = w->home != nullptr;

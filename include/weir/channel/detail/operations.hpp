@@ -104,6 +104,13 @@ class [[nodiscard("co_await it: nothing happens before")]] Operation {
     return std::apply([core](Parts&... parts) { return Awaiter(*core, static_cast<Parts&&>(parts)...); }, parts_);
   }
 
+  /// For who awaits it as one of several: gives up its parts, once.
+  [[nodiscard]] Core& take_core() {
+    if (!core_) throw Error(Errc::task_consumed, "a channel operation is awaited once");
+    return *std::exchange(core_, nullptr);
+  }
+  [[nodiscard]] std::tuple<Parts...>& parts() noexcept { return parts_; }
+
  private:
   Core* core_;
   [[no_unique_address]] std::tuple<Parts...> parts_;

@@ -1,5 +1,6 @@
 #pragma once
 
+#include <atomic>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
@@ -21,6 +22,26 @@ enum class WaitState : unsigned char {
   full,       ///< no room, and the policy is not to wait
   failed,     ///< the value's constructor threw
   cancelled,  ///< taken out of the queue by its own cancellation
+  lost,       ///< of a select: another of its operations came first
+};
+
+struct Waiter;
+
+/// What the waiters of one `select` share: of those who would serve one of them, or end the wait, the first takes the
+/// claim, and the others leave it alone. The claim is taken under the lock of the channel that the waiter is in, before
+/// a value is moved; it is never given back while one of the waiters is in a queue.
+struct Choice {
+  std::atomic<bool> claimed{false};
+  /// Written by who took the claim; read by the one that waits once it was woken. Null: its own home took it.
+  Waiter* winner = nullptr;
+  /// Woken instead, when the value that it was claimed for could not be built: it begins again.
+  Resumable* again = nullptr;
+
+  [[nodiscard]] bool claim(Waiter* w) noexcept {
+    if (claimed.exchange(true, std::memory_order_acq_rel)) return false;
+    winner = w;
+    return true;
+  }
 };
 
 /// One operation that waits in a channel. All of it is read and written under the channel's lock while it is queued,
@@ -38,12 +59,18 @@ struct Waiter {
   /// What a completion handler's cancellation knows it by: never used twice in a channel.
   std::uint64_t key = 0;
   WaitState state = WaitState::idle;
+  /// Set for one of several of a `select`.
+  Choice* choice = nullptr;
   /// The time of the turn in which it began to wait. Without a home there is none.
   TimeService::TimePoint since{};
 
   Waiter() noexcept = default;
   Waiter(const Waiter&) = delete;
   Waiter& operator=(const Waiter&) = delete;
+
+  /// Under the channel's lock, before it is served: false when it must not be, because its select has been already.
+  [[nodiscard]] bool claim() noexcept { return !choice || choice->claim(this); }
+  [[nodiscard]] bool lost() const noexcept { return choice && choice->claimed.load(std::memory_order_relaxed); }
 
   void finish(WaitState how, WakeList& wake) noexcept {
     state = how;
@@ -65,6 +92,17 @@ class WaitQueue {
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
   [[nodiscard]] Waiter& front() const noexcept { return *first_; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// Without those that have lost. O(n).
+  [[nodiscard]] std::size_t count() const noexcept {
+    std::size_t n = 0;
+    for (const Waiter* w = first_; w; w = w->next) n += !w->lost();
+    return n;
+  }
+  /// The first that can be served, claimed; null: nobody waits. Those that have lost are taken out on the way.
+  [[nodiscard]] Waiter* claim_front() noexcept {
+    while (first_ && !first_->claim()) remove(*first_);
+    return first_;
+  }
 
   /// By the one that waits.
   void push(Waiter& w) noexcept {
