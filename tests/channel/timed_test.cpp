@@ -123,7 +123,6 @@ TEST_CASE("timed: closed and cancelled end the wait as they end an untimed one")
   Simulator sim(1);
   auto [tx, rx] = weir::make_channel<int>(sim, {.capacity = 1});
   auto& out = tx;
-  auto& in = rx;
   auto [other_tx, other_rx] = weir::make_channel<int>(sim);
   auto& never = other_rx;
   Root cancelled(sim, [&]() -> Task<> { co_await never.receive_for(1h); });
