@@ -17,7 +17,8 @@
 #include <weir/asio.hpp>
 #include <weir/channel/detail/async_operations.hpp>
 #include <weir/channel/detail/core.hpp>
-#include <weir/channel/detail/operations.hpp>
+#include <weir/channel/detail/receive_operations.hpp>
+#include <weir/channel/detail/send_operations.hpp>
 #include <weir/channel/detail/sync.hpp>
 #include <weir/channel/detail/timed.hpp>
 #include <weir/channel/options.hpp>
@@ -142,8 +143,9 @@ auto make_channel_of(asio::any_io_executor executor, const ChannelOptions& optio
 ///
 /// One handle is one sender: it sends, reserves and is copied by one thread at a time, as any object (closing, `stats`
 /// and the like may come from anywhere). Give each coroutine that may run beside others its own copy: the channel
-/// counts on it, and takes no lock and no atomic read-modify-write while there is one handle at an end. Keep the handle
-/// alive while an operation started on it waits.
+/// counts on it, and takes no lock and no atomic read-modify-write while there is one handle at an end. An operation by
+/// a completion token that starts later (`asio::deferred`) uses its handle when it starts. Keep the handle alive while
+/// an operation started on it waits.
 ///
 /// Every awaited operation: resumes on the coroutine's own home, in the order in which the operations came; is
 /// cancelled with the coroutine's scope, which throws `Error(Errc::cancelled)`, also when it was cancelled before it

@@ -35,26 +35,7 @@
 #include <weir/core/cancel_scope.hpp>
 #include <weir/core/detail/memory_cache.hpp>
 
-#if defined(__x86_64__) || defined(__i386__)
-#  include <x86intrin.h>
-#endif
-
 namespace weir {
-
-namespace detail {
-
-/// A quick look at how time goes by; only for guesses.
-[[nodiscard]] inline std::uint64_t ticks() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  return __rdtsc();
-#else
-  return static_cast<std::uint64_t>(std::chrono::steady_clock::now().time_since_epoch().count());
-#endif
-}
-/// Some five to ten microseconds: about what it takes until a sleeping thread that was woken for somebody runs it.
-inline constexpr std::uint64_t ticks_worth_a_post = 20000;
-
-}  // namespace detail
 
 /// Something that a home runs once: a suspended coroutine, or a callback. Intrusive: it lives in what waits, so that
 /// waking allocates nothing. It is in at most one home's queue at a time.
@@ -397,143 +378,6 @@ inline bool Home::forget(Resumable& r) noexcept {
   return false;
 }
 
-inline bool Home::run_one() noexcept {
-  Resumable* const r = pop();
-  if (!r) return false;
-  --budget_;
-  if (r->callback) {
-    r->callback(*r, true);
-  } else {
-    r->coroutine.resume();
-  }
-  return true;
-}
-
-inline void Home::drain() noexcept {
-  Along along;
-  along.budget = limit_;
-  drain_own(along, true);  // this home may be gone after that
-  while (along.first || along.owed) {
-    if (along.first) {
-      Home& next = *along.first;
-      along.remove(next);
-      next.drain_along(along);
-    } else {
-      along.pop_owed().drain_owed(along);
-    }
-  }
-}
-
-inline void Home::drain_own(Along& along, bool held) noexcept {
-  if (along_in_) along_in_->remove(*this);
-  running_ = &along;
-  budget_ = along.budget;
-  for (;;) {
-    take_inbox();
-    while (run_one()) {
-      if (returned_ && !finished_) {
-        finished_ = true;
-        finish();
-        // The root's own reference goes, or takes the place of the scheduled one.
-        if (held) release();
-        held = true;
-      }
-      if (budget_ <= 0 && (next_ || ready_ || inbox_.load(std::memory_order_relaxed))) {
-        running_ = nullptr;
-        along.budget = 0;
-        note_turn();
-        if (!held) retain();
-        post();
-        return;
-      }
-    }
-    Resumable* empty = nullptr;
-    running_ = nullptr;
-    along.budget = budget_;
-    note_turn();
-    if (inbox_.compare_exchange_strong(empty, idle(), std::memory_order_acq_rel)) break;
-    running_ = &along;
-  }
-  if (held) release();
-}
-
-inline void Home::drain_owed(Along& along) noexcept {
-  if (along.budget > 0) return drain_own(along, false);
-  retain();
-  posting_.fetch_add(1, std::memory_order_acq_rel);
-  submit();
-}
-
-inline void Home::note_turn() noexcept {
-  if (woke_at_ == 0) return;
-  const bool quick = detail::ticks() - woke_at_ < detail::ticks_worth_a_post;
-  woke_at_ = 0;
-  if (quick) {
-    quick_turns_ += quick_turns_ < quick_turns_wanted_;
-  } else {
-    quick_turns_ = 0;
-    if (quick_turns_wanted_ < 64) quick_turns_wanted_ *= 2;
-  }
-}
-
-inline bool Home::wake_along(Home& other, Resumable& r) noexcept {
-  if (!takes_along_ || !running_ || !other.plain_ || &context_ != &other.context_ || &other == this) return false;
-  if (woke_at_ == 0) woke_at_ = detail::ticks();
-  if (quick_turns_ < quick_turns_wanted_) return false;
-  Resumable* head = other.inbox_.load(std::memory_order_relaxed);
-  do {
-    if (head == dead()) return false;
-    r.next = head == idle() ? nullptr : head;
-  } while (!other.inbox_.compare_exchange_weak(head, &r, std::memory_order_acq_rel, std::memory_order_relaxed));
-  if (head == idle()) running_->push_owed(other);
-  return true;
-}
-
-inline void Home::drain_along(Along& along) noexcept {
-  // A drain that runs it already, further up the stack, goes on with what was added.
-  if (running_) return;
-  if (along.budget <= 0) return schedule();
-  running_ = &along;
-  budget_ = along.budget;
-  while (budget_ > 0 && run_one()) {
-    if (!returned_ || finished_) continue;
-    running_ = nullptr;
-    along.budget = budget_;
-    finished_ = true;
-    if (next_ || ready_) schedule();
-    finish();
-    release();  // the last one, unless it is scheduled
-    return;
-  }
-  running_ = nullptr;
-  along.budget = budget_;
-  if (next_ || ready_) schedule();
-}
-
-inline void Home::schedule() noexcept {
-  posting_.fetch_add(1, std::memory_order_acq_rel);
-  Resumable* expected = idle();
-  if (inbox_.compare_exchange_strong(expected, nullptr, std::memory_order_acq_rel)) {
-    retain();
-    submit();
-  } else {
-    posting_.fetch_sub(1, std::memory_order_release);
-  }
-}
-
-inline bool Home::resume_along(Home& other, Resumable& r) noexcept {
-  if (&other == this) {
-    resume_here(r);
-    return true;
-  }
-  if (!running_ || !plain_ || !other.plain_ || &context_ != &other.context_) return false;
-  // One that is going has its own way of being told.
-  if (other.inbox_.load(std::memory_order_relaxed) == dead()) return false;
-  other.resume_here(r);
-  if (!other.along_in_ && !other.running_) running_->push(other);
-  return true;
-}
-
 inline void Home::discard_all() noexcept {
   take_inbox();
   while (Resumable* const r = pop()) {
@@ -600,3 +444,5 @@ inline void Home::destroy_frame() noexcept {
 }
 
 }  // namespace weir
+
+#include <weir/core/detail/home_turn.hpp>

@@ -1,24 +1,7 @@
 /// The channel itself, behind its handles: a ring between two sides, a lock for everything else.
 ///
-/// A side (putting, taking) is worked on in one of two ways. While its gate is open, by its handles and without the
-/// lock ("at once"); while it is closed, by who has the lock. Protocol:
-///  1. Who works on a side without the lock holds its lane first (`Hold`), and looks at the gate after that. Closed, it
-///     lets go and takes the lock. The only handle of a side holds by a plain store; of several, each by an exchange.
-///  2. Who has the lock and needs a side closes its gate, and then waits until the lane is not held (`own`). Between
-///  the
-///     two comes a heavy fence, which stands for the one that the plain store of rule 1 is without. A handle that owns
-///     its own side needs none: nobody else can be there, or all hold by an exchange.
-///  3. Who waits owns both sides before it looks at the ring for the last time. So both gates are closed as long as
-///     anybody waits: a peer comes to the lock, and serves who waits there.
-///  4. Gates are opened by the end of a `Section` alone, under the lock, by a release store, when nothing speaks
-///  against
-///     it: nobody waits, and for the put side no permit is out and values can still be sent. Under the policies that
-///     drop they are never opened.
-///  5. A handle is used by one thread at a time, so that a side with one handle has one party. The count of handles
-///  says
-///     which of the two ways of rule 1 is right: it rises from one only by a copy of the only handle, and falls to one
-///     only after the others' last use.
-///  6. At small capacities waits are frequent and heavy fences would be: there every handle holds by an exchange.
+/// What can be done at once is done without the lock, by a handle that holds its side (sides.hpp has the protocol); the
+/// rest under it.
 ///
 /// Invariants, checked by tests/channel/channel_explore_test.cpp at each step of the simulator:
 ///  1. buffered + reserved <= capacity.
@@ -35,7 +18,6 @@
 #pragma once
 
 #include <algorithm>
-#include <cassert>
 #include <cstdint>
 #include <exception>
 #include <memory>
@@ -46,8 +28,7 @@
 #include <utility>
 
 #include <weir/channel/detail/describe.hpp>
-#include <weir/channel/detail/ring.hpp>
-#include <weir/channel/detail/sync.hpp>
+#include <weir/channel/detail/sides.hpp>
 #include <weir/channel/detail/waiter.hpp>
 #include <weir/channel/options.hpp>
 #include <weir/core/wake_list.hpp>
@@ -56,21 +37,18 @@ namespace weir::detail {
 
 template <class T, class Sync>
 class ChannelCore {
-  template <class U>
-  using Atomic = typename Sync::template Atomic<U>;
-  using Lane = typename Ring<T, Sync>::Lane;
+  using Side = typename Sides<T, Sync>::Side;
+  using Party = typename Sides<T, Sync>::Party;
+  using Hold = typename Sides<T, Sync>::Hold;
 
  public:
   ChannelCore(asio::any_io_executor executor, const ChannelOptions& options)
-      : capacity_(options.capacity),
-        overflow_(options.overflow),
-        asymmetric_(capacity_ > largest_symmetric && Sync::has_heavy_fence()),
-        executor_(std::move(executor)) {}
+      : sides_(options.capacity), overflow_(options.overflow), executor_(std::move(executor)) {}
   ChannelCore(const ChannelCore&) = delete;
   ChannelCore& operator=(const ChannelCore&) = delete;
 
   [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
-  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return sides_.capacity(); }
   [[nodiscard]] bool waits_when_full() const noexcept { return overflow_ == Overflow::wait; }
   [[nodiscard]] bool waits_or_rejects() const noexcept {
     return overflow_ == Overflow::wait || overflow_ == Overflow::reject;
@@ -83,25 +61,25 @@ class ChannelCore {
 
   void add_sender() noexcept {
     retain();
-    ++senders_;
+    ++sides_.senders;
   }
   void drop_sender() noexcept {
-    if (--senders_ == 0) close(nullptr);
+    if (--sides_.senders == 0) close(nullptr);
     release();
   }
   void add_receiver() noexcept {
     retain();
-    ++receivers_;
+    ++sides_.receivers;
   }
   void drop_receiver() noexcept {
-    if (--receivers_ == 0) end_receiving();
+    if (--sides_.receivers == 0) end_receiving();
     release();
   }
 
   /// Without the lock, by a handle of the side: `done`, or `full`; `idle`: ask with the lock.
   template <class Construct>
   [[gnu::always_inline]] WaitState send_at_once(Construct&& construct) {
-    const Hold hold(*this, Side::put);
+    const Hold hold(sides_, Side::put);
     if (!hold) return WaitState::idle;
     if (!hold->has_room()) return WaitState::full;
     hold->put([&construct](void* slot) {
@@ -113,44 +91,35 @@ class ChannelCore {
   /// The same for values that `fill` builds in up to `max` slots (see `Ring::put_some`): gives their number, or 0.
   template <class Fill>
   std::size_t send_some_at_once(std::size_t max, Fill&& fill) {
-    const Hold hold(*this, Side::put);
+    const Hold hold(sides_, Side::put);
     return hold ? hold->put_some(max, fill) : 0;
   }
 
   /// A look at the oldest value, by a receiver's handle and without the lock: null: ask with it. Otherwise the take
   /// side is held until `took_front` or `kept_front`, which must follow without a pause.
   [[gnu::always_inline]] T* front_at_once() noexcept {
-    Hold hold(*this, Side::take);
+    Hold hold(sides_, Side::take);
     if (!hold || !hold->has_value()) return nullptr;
     T* const front = std::addressof(hold->front());
     hold.keep();
     return front;
   }
   [[gnu::always_inline]] void took_front() noexcept {
-    Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+    Ring<T, Sync>* const ring = sides_.ring();
     ring->pop();
     Hold::let_go(ring->take_lane());
   }
-  void kept_front() noexcept { Hold::let_go(ring_.load(std::memory_order_relaxed)->take_lane()); }
+  void kept_front() noexcept { Hold::let_go(sides_.ring()->take_lane()); }
 
   /// Up to `max` values for `use` (see `Ring::take_some`), without the lock: gives their number, or 0.
   template <class Use>
   std::size_t receive_some_at_once(std::size_t max, Use&& use) {
-    const Hold hold(*this, Side::take);
+    const Hold hold(sides_, Side::take);
     return hold ? hold->take_some(max, use) : 0;
   }
 
-  /// Looks again and again, for at most `pauses`, whether there is room (a value): true when it pays to ask again.
-  bool linger_for_room(std::uint32_t pauses) noexcept {
-    Ring<T, Sync>* const ring = ring_.load(std::memory_order_acquire);
-    if (!ring) return false;
-    return linger(ring->put_lane(), put_gate_, pauses, [ring, this] { return ring->size() < capacity_; });
-  }
-  bool linger_for_value(std::uint32_t pauses) noexcept {
-    Ring<T, Sync>* const ring = ring_.load(std::memory_order_acquire);
-    if (!ring) return false;
-    return linger(ring->take_lane(), take_gate_, pauses, [ring] { return ring->size() != 0; });
-  }
+  [[nodiscard]] bool linger_for_room(std::uint32_t pauses) noexcept { return sides_.linger_for_room(pauses); }
+  [[nodiscard]] bool linger_for_value(std::uint32_t pauses) noexcept { return sides_.linger_for_value(pauses); }
 
   /// One value, built by `construct(void*)`: `done`, `closed` or `full`; or, under the policy `wait` with a `waiter`,
   /// `queued`.
@@ -159,7 +128,7 @@ class ChannelCore {
     Trash trash;
     WakeList wake(home_of(waiter), !Sync::concurrent);
     const Section section(*this);
-    own_put(Party::side);
+    sides_.own_put(Party::side);
     if (closed_ || abandoned_) return claimed(waiter, WaitState::closed);
     const WaitState room = make_room(waiter, trash);
     if (room == WaitState::done) {
@@ -176,7 +145,7 @@ class ChannelCore {
       Trash trash;
       WakeList wake(home_of(&waiter), !Sync::concurrent);
       const Section section(*this);
-      own_put(Party::side);
+      sides_.own_put(Party::side);
       // What is dropped is destroyed after the lock, so each drop ends the critical section.
       while (!trash) {
         if (closed_ || abandoned_) return WaitState::closed;
@@ -198,7 +167,7 @@ class ChannelCore {
   WaitState reserve(SendWaiter* waiter) {
     Trash trash;
     const Section section(*this);
-    own_put(Party::side);
+    sides_.own_put(Party::side);
     if (closed_ || abandoned_) return WaitState::closed;
     if (!has_room()) {
       const bool drops = overflow_ == Overflow::drop_oldest || overflow_ == Overflow::latest;
@@ -206,7 +175,7 @@ class ChannelCore {
         drop_front(trash);
       } else if (overflow_ != Overflow::wait || !waiter) {
         return WaitState::full;
-      } else if (own_take(Party::other); !has_room()) {
+      } else if (sides_.own_take(Party::other); !has_room()) {
         senders_waiting_.push(*waiter);
         return WaitState::queued;
       }
@@ -250,21 +219,21 @@ class ChannelCore {
   WaitState receive(Take&& take, ReceiveWaiter<T>* waiter, std::exception_ptr& reason) {
     WakeList wake(home_of(waiter), !Sync::concurrent);
     const Section section(*this);
-    own_take(Party::side);
+    sides_.own_take(Party::side);
     if (!has_value()) {
       if (ended()) {
         reason = reason_;
         return claimed(waiter, WaitState::closed);
       }
       if (!waiter) return WaitState::idle;
-      own_put(Party::other);
+      sides_.own_put(Party::other);
       if (!has_value()) {
         receivers_waiting_.push(*waiter);
         return WaitState::queued;
       }
     }
     if (waiter && !waiter->claim()) return WaitState::lost;
-    Ring<T, Sync>& ring = *ring_.load(std::memory_order_relaxed);
+    Ring<T, Sync>& ring = *sides_.ring();
     take(ring.front());
     ring.pop();
     pump(wake);
@@ -277,11 +246,11 @@ class ChannelCore {
                            std::exception_ptr& reason) {
     WakeList wake(home_of(waiter), !Sync::concurrent);
     const Section section(*this);
-    own_take(Party::side);
+    sides_.own_take(Party::side);
     std::size_t taken = 0;
     state = WaitState::done;
     const auto take_what_is_there = [&] {
-      Ring<T, Sync>& ring = *ring_.load(std::memory_order_relaxed);
+      Ring<T, Sync>& ring = *sides_.ring();
       // Senders that wait come in as room appears, so that one call can take more than the capacity holds.
       try {
         while (taken < max && has_value()) {
@@ -304,7 +273,7 @@ class ChannelCore {
       state = WaitState::closed;
     } else if (!waiter) {
       state = WaitState::idle;
-    } else if (own_put(Party::other); has_value()) {
+    } else if (sides_.own_put(Party::other); has_value()) {
       take_what_is_there();
     } else {
       receivers_waiting_.push(*waiter);
@@ -334,7 +303,7 @@ class ChannelCore {
     WakeList wake;
     const Section section(*this);
     if (closed_) return;
-    own_put(Party::other);
+    sides_.own_put(Party::other);
     closed_ = true;
     reason_ = std::move(reason);
     close_all(senders_waiting_, wake);
@@ -350,8 +319,8 @@ class ChannelCore {
       Trash trash;
       WakeList wake;
       const Section section(*this);
-      own_take(Party::other);
-      Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+      sides_.own_take(Party::other);
+      Ring<T, Sync>* const ring = sides_.ring();
       if (first) {
         end = ring ? ring->put_index() : 0;
         ++discarding_;
@@ -386,8 +355,8 @@ class ChannelCore {
   void describe(std::string& text) const {
     ChannelReport report;
     report.overflow = overflow_;
-    report.senders = senders_;
-    report.receivers = receivers_;
+    report.senders = sides_.senders;
+    report.receivers = sides_.receivers;
     {
       const Lock lock(mutex_);
       if (name_) report.name = *name_;
@@ -403,7 +372,6 @@ class ChannelCore {
  private:
   using Mutex = typename Sync::Mutex;
   using Lock = std::lock_guard<Mutex>;
-  using Counter = typename Sync::Counter;
   /// Holds a dropped value until the lock is released: declared before the section.
   using Trash = std::optional<T>;
 
@@ -415,78 +383,11 @@ class ChannelCore {
     stats.dropped = dropped_ + refused_ + undelivered_;
     stats.buffered = static_cast<std::size_t>(put - taken);
     stats.reserved = reserved_;
-    stats.capacity = capacity_;
+    stats.capacity = capacity();
     stats.waiting_senders = senders_waiting_.count();
     stats.waiting_receivers = receivers_waiting_.count();
     return stats;
   }
-
-  /// The largest capacity at which waits are so frequent that every hold had better be fenced (rule 6).
-  static constexpr std::size_t largest_symmetric = 64;
-
-  /// Whether a side is open to its handles.
-  using Gate = Atomic<bool>;
-  [[nodiscard]] static bool open(const Gate& gate) noexcept { return gate.load(std::memory_order_seq_cst); }
-
-  enum class Side : bool { put, take };
-
-  /// Rule 1. Empty when the gate is closed.
-  class Hold {
-   public:
-    [[gnu::always_inline]] Hold(ChannelCore& core, Side side) noexcept {
-      const Gate& gate = side == Side::put ? core.put_gate_ : core.take_gate_;
-      // Before it was ever open there is no ring.
-      if (!gate.load(std::memory_order_acquire)) [[unlikely]]
-        return;
-      ring_ = core.ring_.load(std::memory_order_relaxed);
-      if constexpr (Sync::concurrent) {
-        lane_ = side == Side::put ? &ring_->put_lane() : &ring_->take_lane();
-        if (core.asymmetric_ && (side == Side::put ? core.senders_ : core.receivers_) <= 1) [[likely]] {
-          assert(!lane_->held.load(std::memory_order_relaxed) && "one handle, used by two threads at once: copy it");
-          lane_->held.store(true, std::memory_order_relaxed);
-          Sync::light_fence();
-        } else if (lane_->held.exchange(true, std::memory_order_seq_cst)) {
-          contend(*lane_);
-        }
-        if (!open(gate)) [[unlikely]] {
-          let_go(*lane_);
-          return;
-        }
-      }
-      held_ = true;
-    }
-    Hold(const Hold&) = delete;
-    Hold& operator=(const Hold&) = delete;
-    [[gnu::always_inline]] ~Hold() {
-      if constexpr (Sync::concurrent) {
-        if (held_) let_go(*lane_);
-      }
-    }
-    [[nodiscard]] explicit operator bool() const noexcept { return held_; }
-    Ring<T, Sync>* operator->() const noexcept { return ring_; }
-
-    void keep() noexcept { held_ = false; }
-    static void let_go(Lane& lane) noexcept {
-      if constexpr (Sync::concurrent) lane.held.store(false, std::memory_order_release);
-    }
-
-   private:
-    /// Looks seldom, so that the holder's line stays with it.
-    [[gnu::noinline]] static void contend(Lane& lane) noexcept {
-      constexpr int pauses = 16;
-      int tries = 0;
-      do {
-        do {
-          for (int i = 0; i < pauses; ++i) Sync::pause();
-          if (++tries > pauses) Sync::yield();
-        } while (lane.held.load(std::memory_order_relaxed));
-      } while (lane.held.exchange(true, std::memory_order_seq_cst));
-    }
-
-    Ring<T, Sync>* ring_ = nullptr;
-    Lane* lane_ = nullptr;
-    bool held_ = false;
-  };
 
   /// The lock; its end opens the gates that nothing speaks against.
   class Section {
@@ -510,56 +411,13 @@ class ChannelCore {
     ~Count() { total += more; }
   };
 
-  /// Rule 2. `side`: a handle of that side, which is not at work on it elsewhere.
-  enum class Party : bool { side, other };
-  void own_put(Party party) noexcept { own(Side::put, put_gate_, senders_, party); }
-  void own_take(Party party) noexcept { own(Side::take, take_gate_, receivers_, party); }
-  void own(Side side, Gate& gate, const Counter& handles, Party party) noexcept {
-    if (!gate.load(std::memory_order_relaxed)) return;
-    gate.store(false, std::memory_order_seq_cst);
-    if constexpr (Sync::concurrent) {
-      if (party == Party::side && handles <= 1) return;
-      if (party == Party::other && asymmetric_) Sync::heavy_fence();
-      Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
-      const Lane& lane = side == Side::put ? ring->put_lane() : ring->take_lane();
-      for (int tries = 0; lane.held.load(std::memory_order_seq_cst); ++tries) {
-        Sync::pause();
-        if (tries > 64) Sync::yield();
-      }
-    }
-  }
-
-  /// Rule 4.
+  /// Rule 4 of the sides.
   void open_gates() noexcept {
-    if (!ring_.load(std::memory_order_relaxed) || !waits_or_rejects()) return;
+    if (!sides_.ring() || !waits_or_rejects()) return;
     if (!senders_waiting_.empty() || !receivers_waiting_.empty()) return;
-    if (!closed_ && !abandoned_ && reserved_ == 0) open_gate(put_gate_);
-    if (discarding_ == 0) open_gate(take_gate_);
+    if (!closed_ && !abandoned_ && reserved_ == 0) sides_.open_put();
+    if (discarding_ == 0) sides_.open_take();
   }
-  static void open_gate(Gate& gate) noexcept {
-    if (!gate.load(std::memory_order_relaxed)) gate.store(true, std::memory_order_release);
-  }
-
-  template <class Ready>
-  bool linger(Lane& lane, const Gate& gate, std::uint32_t pauses, Ready&& ready) noexcept {
-    // With little room each wait is for one value: what is handed from thread to thread that way costs more than a
-    // coroutine that is suspended and woken along.
-    if (!Sync::concurrent || !asymmetric_) return false;
-    // It pays for as long as it has paid: waiting in vain halves it, and now and then it is tried again.
-    const std::uint32_t patience = lane.patience.load(std::memory_order_relaxed);
-    const std::uint32_t limit = std::min(pauses, patience);
-    const auto between = static_cast<std::uint32_t>(std::clamp<std::size_t>(capacity_ / 32, 1, 32));
-    for (std::uint32_t waited = 0; waited < limit && open(gate); waited += between) {
-      for (std::uint32_t i = 0; i < between; ++i) Sync::pause();
-      if (ready()) {
-        lane.patience.store(std::max(waited * 8, pauses / 4), std::memory_order_relaxed);
-        return true;
-      }
-    }
-    lane.patience.store(patience < 4 ? pauses / 8 : std::min(patience, pauses) / 2, std::memory_order_relaxed);
-    return false;
-  }
-
   bool take_back(Waiter& waiter, WaitQueue& queue) noexcept {
     const Section section(*this);
     if (waiter.state != WaitState::queued) return false;
@@ -583,27 +441,27 @@ class ChannelCore {
   };
   /// Both sides may be at work: a state that adds up, and is not older than what the caller has seen of either.
   [[nodiscard]] Indices indices() const noexcept {
-    const Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+    const Ring<T, Sync>* const ring = sides_.ring();
     if (!ring) return {0, 0};
     const std::uint64_t taken = ring->take_index();
     const std::uint64_t put = ring->put_index();
-    return {put, put - taken > capacity_ ? put - capacity_ : taken};
+    return {put, put - taken > capacity() ? put - capacity() : taken};
   }
 
   [[nodiscard]] std::size_t buffered() const noexcept {
-    const Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+    const Ring<T, Sync>* const ring = sides_.ring();
     return ring ? ring->size() : 0;
   }
   /// On an owned take side, and an owned put side.
   [[nodiscard]] bool has_value() const noexcept {
-    Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
+    Ring<T, Sync>* const ring = sides_.ring();
     return ring && ring->has_value();
   }
-  [[nodiscard]] bool has_room() const noexcept { return buffered() + reserved_ < capacity_; }
+  [[nodiscard]] bool has_room() const noexcept { return buffered() + reserved_ < capacity(); }
   [[nodiscard]] bool ended() const noexcept { return closed_ && reserved_ == 0 && buffered() == 0; }
 
   void drop_front(Trash& trash) {
-    Ring<T, Sync>& ring = *ring_.load(std::memory_order_relaxed);
+    Ring<T, Sync>& ring = *sides_.ring();
     trash.emplace(std::move(ring.front()));
     ring.pop();
     ++dropped_;
@@ -613,7 +471,7 @@ class ChannelCore {
     try {
       drop_front(trash);
     } catch (...) {
-      ring_.load(std::memory_order_relaxed)->pop();
+      sides_.ring()->pop();
       ++dropped_;
     }
   }
@@ -621,7 +479,7 @@ class ChannelCore {
   void restore_front(Trash& trash) noexcept {
     if (!trash) return;
     try {
-      ring_.load(std::memory_order_relaxed)->push_front(std::move(*trash));
+      sides_.ring()->push_front(std::move(*trash));
       --dropped_;
     } catch (...) {
     }
@@ -635,7 +493,7 @@ class ChannelCore {
     switch (overflow_) {
       case Overflow::wait:
         if (!waiter) return WaitState::full;
-        own_take(Party::other);
+        sides_.own_take(Party::other);
         if (has_room()) return WaitState::done;
         senders_waiting_.push(*waiter);
         return WaitState::queued;
@@ -661,7 +519,7 @@ class ChannelCore {
   bool deliver(Construct&& construct, WakeList& wake) {
     Waiter* const first = receivers_waiting_.claim_front();
     if (!first) {
-      Ring<T, Sync>& ring = ensure_ring();
+      Ring<T, Sync>& ring = sides_.ensure_ring();
       static_cast<void>(ring.has_room());
       return ring.put(construct);
     }
@@ -715,21 +573,12 @@ class ChannelCore {
   bool deliver_next(SendWaiter& sender, Trash& trash, WakeList& wake) {
     if (sender.fill && receivers_waiting_.empty() && waits_or_rejects()) {
       bool last = false;
-      ensure_ring().put_some(capacity_ - buffered() - reserved_, [&](T* slots, std::size_t n, std::size_t& built) {
-        last = sender.fill(sender, slots, n, built);
-      });
+      sides_.ensure_ring().put_some(
+          capacity() - buffered() - reserved_,
+          [&](T* slots, std::size_t n, std::size_t& built) { last = sender.fill(sender, slots, n, built); });
       return last;
     }
     return deliver_instead([&](void* slot) { return sender.transfer(sender, slot); }, trash, wake);
-  }
-
-  Ring<T, Sync>& ensure_ring() {
-    Ring<T, Sync>* ring = ring_.load(std::memory_order_relaxed);
-    if (!ring) {
-      ring = Ring<T, Sync>::make(capacity_);
-      ring_.store(ring, std::memory_order_release);
-    }
-    return *ring;
   }
 
   /// Gives the room that appeared to those that wait for it, in their order.
@@ -777,7 +626,7 @@ class ChannelCore {
     {
       WakeList wake;
       const Section section(*this);
-      own_put(Party::other);
+      sides_.own_put(Party::other);
       abandoned_ = true;
       close_all(senders_waiting_, wake);
       close_all(receivers_waiting_, wake);
@@ -785,20 +634,13 @@ class ChannelCore {
     discard();
   }
 
-  ~ChannelCore() { Ring<T, Sync>::destroy(ring_.load(std::memory_order_relaxed)); }
+  ~ChannelCore() = default;
 
-  // Read by every operation, written seldom.
-  Gate put_gate_{false};
-  Gate take_gate_{false};
-  const std::size_t capacity_;
+  Sides<T, Sync> sides_;
   const Overflow overflow_;
-  const bool asymmetric_;
   bool closed_ = false;
   bool abandoned_ = false;
-  Counter senders_{0};
-  Counter receivers_{0};
-  Counter refs_{0};
-  Atomic<Ring<T, Sync>*> ring_{nullptr};
+  typename Sync::Counter refs_{0};
 
   mutable Mutex mutex_;
   WaitQueue senders_waiting_;

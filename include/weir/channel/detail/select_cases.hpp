@@ -20,7 +20,8 @@
 #include <utility>
 #include <variant>
 
-#include <weir/channel/detail/operations.hpp>
+#include <weir/channel/detail/receive_operations.hpp>
+#include <weir/channel/detail/send_operations.hpp>
 #include <weir/channel/detail/timed.hpp>
 
 namespace weir::detail {

@@ -9,7 +9,8 @@
 #include <exception>
 #include <utility>
 
-#include <weir/channel/detail/operations.hpp>
+#include <weir/channel/detail/receive_operations.hpp>
+#include <weir/channel/detail/send_operations.hpp>
 #include <weir/core/time_service.hpp>
 #include <weir/core/timer.hpp>
 
