@@ -9,6 +9,7 @@
 #include <weir/channel/options.hpp>
 #include <weir/channel/permit.hpp>
 #include <weir/channel/select.hpp>
+#include <weir/core/always_inline.hpp>
 #include <weir/core/awaitable.hpp>
 #include <weir/core/cancel_scope.hpp>
 #include <weir/core/cancellation.hpp>

@@ -23,6 +23,7 @@
 #include <weir/channel/detail/timed.hpp>
 #include <weir/channel/options.hpp>
 #include <weir/channel/permit.hpp>
+#include <weir/core/always_inline.hpp>
 
 namespace weir {
 
@@ -121,7 +122,7 @@ class ChannelHandle {
       core_->add_receiver();
     }
   }
-  [[nodiscard, gnu::always_inline]] Core& core() const {
+  [[nodiscard]] WEIR_ALWAYS_INLINE Core& core() const {
     if (!core_) [[unlikely]]
       throw_empty();
     return *core_;

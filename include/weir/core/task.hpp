@@ -7,6 +7,7 @@
 #include <utility>
 #include <variant>
 
+#include <weir/core/always_inline.hpp>
 #include <weir/core/detail/frame_memory.hpp>
 #include <weir/core/promise.hpp>
 
@@ -72,12 +73,12 @@ template <class A>
 class AwaiterRef {
  public:
   explicit AwaiterRef(A& awaiter) noexcept : awaiter_(&awaiter) {}
-  [[nodiscard, gnu::always_inline]] bool await_ready() { return static_cast<bool>(awaiter_->await_ready()); }
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() { return static_cast<bool>(awaiter_->await_ready()); }
   template <class P>
   auto await_suspend(std::coroutine_handle<P> handle) {
     return awaiter_->await_suspend(handle);
   }
-  [[gnu::always_inline]] decltype(auto) await_resume() { return awaiter_->await_resume(); }
+  WEIR_ALWAYS_INLINE decltype(auto) await_resume() { return awaiter_->await_resume(); }
 
  private:
   A* awaiter_;
@@ -87,15 +88,15 @@ class AwaiterRef {
 template <class Make>
 class AttachedAwaiter {
  public:
-  [[gnu::always_inline]] AttachedAwaiter(Promise& promise, const Make& make) : awaiter_(make()) {
+  WEIR_ALWAYS_INLINE AttachedAwaiter(Promise& promise, const Make& make) : awaiter_(make()) {
     awaiter_.attach(promise);
   }
-  [[nodiscard, gnu::always_inline]] bool await_ready() { return static_cast<bool>(awaiter_.await_ready()); }
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() { return static_cast<bool>(awaiter_.await_ready()); }
   template <class P>
   auto await_suspend(std::coroutine_handle<P> handle) {
     return awaiter_.await_suspend(handle);
   }
-  [[gnu::always_inline]] decltype(auto) await_resume() { return awaiter_.await_resume(); }
+  WEIR_ALWAYS_INLINE decltype(auto) await_resume() { return awaiter_.await_resume(); }
 
  private:
   std::invoke_result_t<const Make&> awaiter_;

@@ -31,6 +31,7 @@
 #include <weir/channel/detail/sides.hpp>
 #include <weir/channel/detail/waiter.hpp>
 #include <weir/channel/options.hpp>
+#include <weir/core/always_inline.hpp>
 #include <weir/core/wake_list.hpp>
 
 namespace weir::detail {
@@ -78,7 +79,7 @@ class ChannelCore {
 
   /// Without the lock, by a handle of the side: `done`, or `full`; `idle`: ask with the lock.
   template <class Construct>
-  [[gnu::always_inline]] WaitState send_at_once(Construct&& construct) {
+  WEIR_ALWAYS_INLINE WaitState send_at_once(Construct&& construct) {
     const Hold hold(sides_, Side::put);
     if (!hold) return WaitState::idle;
     if (!hold->has_room()) return WaitState::full;
@@ -97,14 +98,14 @@ class ChannelCore {
 
   /// A look at the oldest value, by a receiver's handle and without the lock: null: ask with it. Otherwise the take
   /// side is held until `took_front` or `kept_front`, which must follow without a pause.
-  [[gnu::always_inline]] T* front_at_once() noexcept {
+  WEIR_ALWAYS_INLINE T* front_at_once() noexcept {
     Hold hold(sides_, Side::take);
     if (!hold || !hold->has_value()) return nullptr;
     T* const front = std::addressof(hold->front());
     hold.keep();
     return front;
   }
-  [[gnu::always_inline]] void took_front() noexcept {
+  WEIR_ALWAYS_INLINE void took_front() noexcept {
     Ring<T, Sync>* const ring = sides_.ring();
     ring->pop();
     Hold::let_go(ring->take_lane());

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <weir/channel/detail/suspension.hpp>
+#include <weir/core/always_inline.hpp>
 
 namespace weir::detail {
 
@@ -72,13 +73,13 @@ class ReceiveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspen
  public:
   explicit ReceiveAwaiter(Core& core) noexcept : ChannelAwaiter<Core, Slow>(core) {}
 
-  [[nodiscard, gnu::always_inline]] bool await_ready() {
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
     const bool has_turn = this->home().spend();
     if (has_turn && (front_ = this->core().front_at_once())) [[likely]]
       return true;
     return start(has_turn);
   }
-  [[gnu::always_inline]] std::optional<T> await_resume() {
+  WEIR_ALWAYS_INLINE std::optional<T> await_resume() {
     T* const value = front_ ? front_ : kept(this->slow());
     if (!value) return std::nullopt;
     Rid rid{this->core(), front_ ? nullptr : this->slow()};
@@ -98,7 +99,7 @@ class ReceiveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspen
     Slow* slow;
     bool moved_out = std::is_nothrow_move_constructible_v<T>;
 
-    [[gnu::always_inline]] std::optional<T> moved(T& value) {
+    WEIR_ALWAYS_INLINE std::optional<T> moved(T& value) {
       if constexpr (std::is_nothrow_move_constructible_v<T>) {
         return std::optional<T>(std::in_place, std::move(value));
       } else {
@@ -107,7 +108,7 @@ class ReceiveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspen
         return result;
       }
     }
-    [[gnu::always_inline]] ~Rid() {
+    WEIR_ALWAYS_INLINE ~Rid() {
       if (slow) [[unlikely]] {
         slow->given(moved_out);
       } else if (moved_out) {
@@ -154,7 +155,7 @@ class ReceiveSomeAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSu
   ReceiveSomeAwaiter(Core& core, Out out, std::size_t max)
       : ChannelAwaiter<Core, Slow>(core), out_(std::move(out)), max_(max) {}
 
-  [[nodiscard, gnu::always_inline]] bool await_ready() {
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
     const bool has_turn = this->home().spend();
     if (has_turn && receive_at_once()) [[likely]]
       return true;

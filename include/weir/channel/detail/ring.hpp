@@ -21,6 +21,8 @@
 #include <new>
 #include <utility>
 
+#include <weir/core/always_inline.hpp>
+
 namespace weir::detail {
 
 /// One allocation: both lanes and `capacity` slots.
@@ -70,14 +72,14 @@ class Ring {
   }
 
   /// Put side: whether there is a free slot. To be asked before each `put`.
-  [[nodiscard, gnu::always_inline]] bool has_room() noexcept {
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool has_room() noexcept {
     if (put_.index.load(std::memory_order_relaxed) < put_.limit) [[likely]]
       return true;
     return look(put_, take_index() + capacity_);
   }
   /// Builds a value in the next slot, and publishes it. When `construct` throws, nothing changed.
   template <class Construct>
-  [[gnu::always_inline]] bool put(Construct&& construct) {
+  WEIR_ALWAYS_INLINE bool put(Construct&& construct) {
     const std::uint64_t index = put_.index.load(std::memory_order_relaxed);
     const bool result = construct(static_cast<void*>(slot(put_, index)));
     put_.index.store(index + 1, std::memory_order_release);
@@ -91,13 +93,13 @@ class Ring {
   }
 
   /// Take side: whether there is a value. To be asked before each `front` and `pop`.
-  [[nodiscard, gnu::always_inline]] bool has_value() noexcept {
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool has_value() noexcept {
     if (take_.index.load(std::memory_order_relaxed) < take_.limit) [[likely]]
       return true;
     return look(take_, put_index());
   }
   [[nodiscard]] T& front() noexcept { return *slot(take_, take_.index.load(std::memory_order_relaxed)); }
-  [[gnu::always_inline]] void pop() noexcept {
+  WEIR_ALWAYS_INLINE void pop() noexcept {
     const std::uint64_t index = take_.index.load(std::memory_order_relaxed);
     std::destroy_at(slot(take_, index));
     take_.index.store(index + 1, std::memory_order_release);

@@ -18,6 +18,7 @@
 #include <weir/channel/detail/suspension.hpp>
 #include <weir/channel/detail/sync.hpp>
 #include <weir/channel/permit.hpp>
+#include <weir/core/always_inline.hpp>
 
 namespace weir {
 
@@ -99,13 +100,13 @@ class SendAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspension<C
  public:
   SendAwaiter(Core& core, Source source) : ChannelAwaiter<Core, Slow>(core), source_(std::move(source)) {}
 
-  [[nodiscard, gnu::always_inline]] bool await_ready() {
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
     const bool has_turn = this->home().spend();
     if (has_turn && this->core().send_at_once(source_) == WaitState::done) [[likely]]
       return true;
     return start(has_turn);
   }
-  [[gnu::always_inline]] void await_resume() {
+  WEIR_ALWAYS_INLINE void await_resume() {
     if (!this->slow()) [[likely]]
       return;
     this->slow()->resumed();
@@ -155,7 +156,7 @@ class SendAllAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspensio
   SendAllAwaiter(Core& core, Iterator first, Sentinel last)
       : ChannelAwaiter<Core, Slow>(core), next_(std::move(first)), last_(std::move(last)) {}
 
-  [[nodiscard, gnu::always_inline]] bool await_ready() {
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
     const bool has_turn = this->home().spend();
     if (has_turn && send_at_once()) [[likely]]
       return true;

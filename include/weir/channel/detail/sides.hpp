@@ -26,6 +26,7 @@
 
 #include <weir/channel/detail/ring.hpp>
 #include <weir/channel/detail/sync.hpp>
+#include <weir/core/always_inline.hpp>
 
 namespace weir::detail {
 
@@ -63,7 +64,7 @@ class Sides {
   /// Rule 1. Empty when the gate is closed.
   class Hold {
    public:
-    [[gnu::always_inline]] Hold(Sides& sides, Side side) noexcept {
+    WEIR_ALWAYS_INLINE Hold(Sides& sides, Side side) noexcept {
       const Gate& gate = side == Side::put ? sides.put_gate_ : sides.take_gate_;
       // Before it was ever open there is no ring.
       if (!gate.load(std::memory_order_acquire)) [[unlikely]]
@@ -87,7 +88,7 @@ class Sides {
     }
     Hold(const Hold&) = delete;
     Hold& operator=(const Hold&) = delete;
-    [[gnu::always_inline]] ~Hold() {
+    WEIR_ALWAYS_INLINE ~Hold() {
       if constexpr (Sync::concurrent) {
         if (held_) let_go(*lane_);
       }

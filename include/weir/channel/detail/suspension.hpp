@@ -11,6 +11,7 @@
 #include <utility>
 
 #include <weir/channel/detail/core.hpp>
+#include <weir/core/always_inline.hpp>
 #include <weir/core/promise.hpp>
 
 namespace weir::detail {
@@ -74,7 +75,7 @@ class [[nodiscard("co_await it: nothing happens before")]] Operation {
   explicit Operation(Core& core, Parts... parts) : core_(&core), parts_(static_cast<Parts&&>(parts)...) {}
 
   /// Once: again throws `Error(Errc::task_consumed)`.
-  [[nodiscard, gnu::always_inline]] Awaiter operator co_await() && {
+  [[nodiscard]] WEIR_ALWAYS_INLINE Awaiter operator co_await() && {
     Core* const core = std::exchange(core_, nullptr);
     if (!core) [[unlikely]]
       throw Error(Errc::task_consumed, "a channel operation is awaited once");
@@ -100,7 +101,7 @@ class ChannelAwaiter {
   ChannelAwaiter(const ChannelAwaiter&) = delete;
   ChannelAwaiter& operator=(const ChannelAwaiter&) = delete;
 
-  [[gnu::always_inline]] void attach(Promise& promise) {
+  WEIR_ALWAYS_INLINE void attach(Promise& promise) {
     promise_ = &promise;
     if (promise.scope().cancelled()) [[unlikely]]
       throw Error(Errc::cancelled);
