@@ -497,6 +497,8 @@ TEST_CASE("broadcast: small scenarios keep their promises under every schedule t
   for (const auto slow : every_policy) {
     CAPTURE(static_cast<int>(slow));
     exhaust(scenario({.senders = 1, .receivers = 1, .slow = slow, .values = 3}));
+    // What a sanitizer would see in the larger ones it sees in this.
+    if constexpr (WEIR_EXPLORE_SEEDS < 10000) continue;
     exhaust(scenario({.senders = 2, .receivers = 1, .slow = slow, .values = 1}));
     exhaust([slow](Simulator& sim) {
       struct Seen {

@@ -153,6 +153,7 @@ TEST_CASE("channel: local and spsc channels keep the same promises", "[explore]"
 }
 
 TEST_CASE("channel: small scenarios keep their promises under every schedule that there is", "[explore]") {
+  constexpr bool thorough = WEIR_EXPLORE_SEEDS >= 10000;
   const auto exhaust = [](const Plan& plan) {
     CAPTURE(static_cast<int>(plan.send_by[0]), static_cast<int>(plan.receive_by[0]), plan.senders, plan.receivers);
     weir::sim::Explored explored;
@@ -162,6 +163,8 @@ TEST_CASE("channel: small scenarios keep their promises under every schedule tha
   for (const auto send : {SendBy::send, SendBy::emplace, SendBy::permit, SendBy::all}) {
     for (const auto receive : {ReceiveBy::receive, ReceiveBy::some}) {
       exhaust({.senders = 1, .receivers = 1, .send_by = {send}, .receive_by = {receive}, .values = 2});
+      // What a sanitizer would see in the larger ones it sees in this.
+      if (!thorough) continue;
       exhaust({.senders = 1, .receivers = 2, .send_by = {send}, .receive_by = {receive}, .values = 1});
       if (send == SendBy::permit || send == SendBy::all) continue;
       exhaust({.senders = 2, .receivers = 1, .send_by = {send}, .receive_by = {receive}, .values = 1});
