@@ -6,4 +6,4 @@ else()
 endif()
 add_test(NAME "channel: PCT schedules of all scenarios" COMMAND bash "${CMAKE_CURRENT_SOURCE_DIR}/channel/pct.sh"
                                                                 $<TARGET_FILE:weir_channel_tests> ${weir_pct})
-set_tests_properties("channel: PCT schedules of all scenarios" PROPERTIES TIMEOUT 300 LABELS channel)
+set_tests_properties("channel: PCT schedules of all scenarios" PROPERTIES TIMEOUT 900 LABELS channel)
