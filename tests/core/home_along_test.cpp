@@ -15,8 +15,9 @@ namespace {
 
 /// Two homes of one executor, as two roots on an io_context are.
 struct Neighbours {
-  explicit Neighbours(int budget = 256, bool other_plain = true)
-      : home(*new ManualHome(context, budget, true)), other(*new ManualHome(context, budget, other_plain)) {}
+  explicit Neighbours(int budget = 256, bool other_plain = true, bool takes_along = true)
+      : home(*new ManualHome(context, budget, true, takes_along)),
+        other(*new ManualHome(context, budget, other_plain)) {}
   ~Neighbours() {
     home.release();
     other.release();
@@ -155,4 +156,31 @@ TEST_CASE("home: one that is owed its drain is posted when the budget is spent",
     n.other.run();
     REQUIRE(n.log.size() == static_cast<std::size_t>(turn + 1) * 4);
   }
+}
+
+TEST_CASE("home: one that is told not to run the woken posts each of them", "[home]") {
+  Neighbours n(256, true, false);
+  for (int turn = 0; turn < 100; ++turn) {
+    n.a.then = [&] { n.wake(n.b); };
+    n.home.resume_later(n.a);
+    n.home.run();
+    REQUIRE(n.other.run() == 1);
+  }
+  CHECK(n.other.posts == 100);
+}
+
+TEST_CASE("home: one that has shown to be quick runs the woken itself, in the same turn", "[home]") {
+  Neighbours n;
+  int posts = 0;
+  bool ran_along = false;
+  // A machine may take any single turn from it; not all of so many.
+  for (int turn = 0; turn < 100000 && !ran_along; ++turn) {
+    n.a.then = [&] { n.wake(n.b); };
+    n.home.resume_later(n.a);
+    n.home.run();
+    ran_along = n.other.posts == posts;
+    posts = n.other.posts;
+    n.other.run();
+  }
+  CHECK(ran_along == (weir::detail::ticks() != 0));
 }

@@ -15,8 +15,8 @@ using Log = std::vector<std::string>;
 /// A home without a task, whose posts the test carries out by hand.
 class ManualHome final : public weir::Home {
  public:
-  explicit ManualHome(asio::io_context& context, int budget = 256, bool plain = false)
-      : Home(context, {.budget = budget, .plain = plain}) {}
+  explicit ManualHome(asio::io_context& context, int budget = 256, bool plain = false, bool takes_along = true)
+      : Home(context, {.budget = budget, .plain = plain, .takes_along = takes_along}) {}
 
   [[nodiscard]] asio::any_io_executor base_executor() const override { return {}; }
   [[nodiscard]] bool runs_on_this_thread() const noexcept override { return false; }

@@ -78,3 +78,11 @@ TEST_CASE("turns: patience is for executors of several threads, unless it is set
   CHECK(registry.patience(2) == 77);
   CHECK(registry.patience(1) == 77);
 }
+
+TEST_CASE("turns: the woken are run along unless that is turned off", "[turns]") {
+  asio::io_context context;
+  auto& registry = asio::use_service<weir::RootRegistry>(context);
+  CHECK(registry.runs_woken());
+  weir::set_turns(context, {.run_woken = false});
+  CHECK_FALSE(registry.runs_woken());
+}
