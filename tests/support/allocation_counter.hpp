@@ -36,7 +36,7 @@ class AllocationCounter {
 std::atomic<std::uint64_t> weir_test::allocations{0};
 
 // Weak, because Clang brings its thread sanitizer's own as strong ones: then nothing is counted, see `counts()`.
-// The array and sized forms of the standard library call these; a sanitizer's nothrow forms do not.
+// All forms, because a sanitizer's array and nothrow forms don't call the plain one.
 [[gnu::weak]] void* operator new(std::size_t size) {
   weir_test::allocations.fetch_add(1, std::memory_order_relaxed);
   if (void* const memory = std::malloc(size != 0 ? size : 1)) return memory;
@@ -52,8 +52,17 @@ std::atomic<std::uint64_t> weir_test::allocations{0};
   weir_test::allocations.fetch_add(1, std::memory_order_relaxed);
   return std::malloc(size != 0 ? size : 1);
 }
+[[gnu::weak]] void* operator new[](std::size_t size) { return ::operator new(size); }
+[[gnu::weak]] void* operator new[](std::size_t size, std::align_val_t align) { return ::operator new(size, align); }
+[[gnu::weak]] void* operator new[](std::size_t size, const std::nothrow_t& tag) noexcept {
+  return ::operator new(size, tag);
+}
 [[gnu::weak]] void operator delete(void* memory) noexcept { std::free(memory); }
 [[gnu::weak]] void operator delete(void* memory, std::size_t) noexcept { std::free(memory); }
 [[gnu::weak]] void operator delete(void* memory, std::align_val_t) noexcept { std::free(memory); }
 [[gnu::weak]] void operator delete(void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
+[[gnu::weak]] void operator delete[](void* memory) noexcept { std::free(memory); }
+[[gnu::weak]] void operator delete[](void* memory, std::size_t) noexcept { std::free(memory); }
+[[gnu::weak]] void operator delete[](void* memory, std::align_val_t) noexcept { std::free(memory); }
+[[gnu::weak]] void operator delete[](void* memory, std::size_t, std::align_val_t) noexcept { std::free(memory); }
 #endif
