@@ -17,13 +17,13 @@
 #include <weir/asio.hpp>
 #include <weir/channel/detail/async_operations.hpp>
 #include <weir/channel/detail/core.hpp>
+#include <weir/channel/detail/handle.hpp>
 #include <weir/channel/detail/receive_operations.hpp>
 #include <weir/channel/detail/send_operations.hpp>
 #include <weir/channel/detail/sync.hpp>
 #include <weir/channel/detail/timed.hpp>
 #include <weir/channel/options.hpp>
 #include <weir/channel/permit.hpp>
-#include <weir/core/always_inline.hpp>
 
 namespace weir {
 
@@ -40,100 +40,6 @@ class [[nodiscard]] TrySendResult {
 };
 
 namespace detail {
-
-/// What both handles are: an owner of the channel's core that is counted on its side.
-template <class T, class Sync, bool Sender>
-class ChannelHandle {
- public:
-  using value_type = T;
-
-  ChannelHandle() noexcept = default;
-  ChannelHandle(const ChannelHandle& other) noexcept
-    requires Sync::copyable
-      : ChannelHandle(other.core_) {}
-  ChannelHandle(ChannelHandle&& other) noexcept : core_(std::exchange(other.core_, nullptr)) {}
-  ChannelHandle& operator=(const ChannelHandle& other) noexcept
-    requires Sync::copyable
-  {
-    return *this = ChannelHandle(other);
-  }
-  ChannelHandle& operator=(ChannelHandle&& other) noexcept {
-    ChannelHandle taken(std::move(other));
-    std::swap(core_, taken.core_);
-    return *this;
-  }
-  ~ChannelHandle() { reset(); }
-
-  /// Gives this handle up, as its destructor does. The last of a side ends that side.
-  void reset() noexcept {
-    Core* const core = std::exchange(core_, nullptr);
-    if (!core) return;
-    if constexpr (Sender) {
-      core->drop_sender();
-    } else {
-      core->drop_receiver();
-    }
-  }
-
-  /// No new values from now on. What is buffered, and what permits were granted for, stays receivable; senders that
-  /// wait fail with `Errc::channel_closed` and keep their values; receivers that wait wake. A second close is nothing.
-  /// Any thread.
-  void close() const noexcept {
-    if (core_) core_->close(nullptr);
-  }
-  /// The same with a reason, which receivers are thrown once they have drained the channel.
-  void close(std::exception_ptr reason) const noexcept {
-    if (core_) core_->close(std::move(reason));
-  }
-  void close(std::error_code reason) const { close(std::make_exception_ptr(std::system_error(reason))); }
-
-  /// True when no value can be sent any more: it was closed, or the last receiver has gone. Any thread.
-  [[nodiscard]] bool closed() const { return core().closed(); }
-  [[nodiscard]] std::size_t capacity() const { return core().capacity(); }
-  /// A consistent snapshot. Any thread.
-  [[nodiscard]] ChannelStats stats() const { return core().stats(); }
-
-  /// A name for `describe`; the last one given counts. Any thread. Allocates.
-  void set_name(std::string name) const { core().set_name(std::move(name)); }
-  /// One line for a log or a debugger: what `stats` counts, the handles at each end, whether and why it is closed, and
-  /// who waits at each end, for how long (to the precision of a turn of its root, and of the system's tick): the number
-  /// and the name of the root (`this_task::set_name`), or "a completion handler". The first eight are named. A stalled
-  /// run of the simulator prints it for each wait. Any thread. Allocates, outside the channel's lock but for the names.
-  [[nodiscard]] std::string describe() const {
-    std::string text;
-    core().describe(text);
-    return text;
-  }
-
-  /// False when it was moved from or reset: every operation then throws `Error(Errc::empty_handle)`.
-  [[nodiscard]] explicit operator bool() const noexcept { return core_ != nullptr; }
-  [[nodiscard]] friend bool operator==(const ChannelHandle& a, const ChannelHandle& b) noexcept {
-    return a.core_ == b.core_;
-  }
-
- protected:
-  using Core = ChannelCore<T, Sync>;
-
-  explicit ChannelHandle(Core* core) noexcept : core_(core) {
-    if (!core_) return;
-    if constexpr (Sender) {
-      core_->add_sender();
-    } else {
-      core_->add_receiver();
-    }
-  }
-  [[nodiscard]] WEIR_ALWAYS_INLINE Core& core() const {
-    if (!core_) [[unlikely]]
-      throw_empty();
-    return *core_;
-  }
-  [[noreturn, gnu::noinline]] static void throw_empty() {
-    throw Error(Errc::empty_handle, "this channel handle was moved from or reset");
-  }
-
- private:
-  Core* core_ = nullptr;
-};
 
 template <class T, class Sync>
 auto make_channel_of(asio::any_io_executor executor, const ChannelOptions& options);
@@ -174,31 +80,42 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
   template <class... Args>
     requires std::constructible_from<T, std::decay_t<Args>...>
   [[nodiscard]] auto send_emplace(Args&&... args) const {
-    return send_from(detail::BuildFrom<T, std::decay_t<Args>...>{{static_cast<Args&&>(args)...}});
+    return send_from(built_from(static_cast<Args&&>(args)...));
   }
 
   /// A send that waits for `duration` at most, from when it is awaited, by the clock of the coroutine's context. When
   /// that has passed, it throws `Error(Errc::timed_out)`, and `value` is still the caller's; a value that found a place
   /// before stays sent. Zero or less: it is tried once. A send that need not wait does not look at the clock. It costs
   /// a deadline besides, O(log n) in those that are set, and allocates as little as `send` (but see
-  /// `TimeService::add`).
+  /// `TimeService::add`, and what it throws).
   template <class Rep, class Period>
   [[nodiscard]] auto send_for(T&& value, std::chrono::duration<Rep, Period> duration) const {
-    return timed(detail::Until(detail::clock_duration(duration)), detail::MoveFrom<T>{std::addressof(value)});
+    return send_within(detail::Until(duration), detail::MoveFrom<T>{std::addressof(value)});
   }
   template <class Rep, class Period>
     requires std::copy_constructible<T>
   [[nodiscard]] auto send_for(const T& value, std::chrono::duration<Rep, Period> duration) const {
-    return timed(detail::Until(detail::clock_duration(duration)), detail::CopyFrom<T>{std::addressof(value)});
+    return send_within(detail::Until(duration), detail::CopyFrom<T>{std::addressof(value)});
   }
   /// The same until a time of `TimeService::Clock`, as `this_task::now()` gives it.
   [[nodiscard]] auto send_until(T&& value, TimeService::TimePoint when) const {
-    return timed(detail::Until(when), detail::MoveFrom<T>{std::addressof(value)});
+    return send_within(detail::Until(when), detail::MoveFrom<T>{std::addressof(value)});
   }
   [[nodiscard]] auto send_until(const T& value, TimeService::TimePoint when) const
     requires std::copy_constructible<T>
   {
-    return timed(detail::Until(when), detail::CopyFrom<T>{std::addressof(value)});
+    return send_within(detail::Until(when), detail::CopyFrom<T>{std::addressof(value)});
+  }
+  /// The same, built in place from `args`, which the operation keeps: the time comes first.
+  template <class Rep, class Period, class... Args>
+    requires std::constructible_from<T, std::decay_t<Args>...>
+  [[nodiscard]] auto send_emplace_for(std::chrono::duration<Rep, Period> duration, Args&&... args) const {
+    return send_within(detail::Until(duration), built_from(static_cast<Args&&>(args)...));
+  }
+  template <class... Args>
+    requires std::constructible_from<T, std::decay_t<Args>...>
+  [[nodiscard]] auto send_emplace_until(TimeService::TimePoint when, Args&&... args) const {
+    return send_within(detail::Until(when), built_from(static_cast<Args&&>(args)...));
   }
 
   /// Sends if that needs no waiting. Moves from `value` only when it was sent (under `drop_newest` also a dropped one
@@ -212,19 +129,34 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
 
   /// Room for one value now, for a value that comes later: gives a `Permit`. Waits like a send; under the policies that
   /// drop the oldest it makes room, under the others it fails with `Errc::channel_full` instead of waiting.
-  [[nodiscard]] auto reserve() const { return detail::Operation<detail::ReserveAwaiter<T, Sync>, Core>(this->core()); }
+  [[nodiscard]] auto reserve() const { return this->template operation<detail::ReserveAwaiter<T, Sync>>(); }
+  /// The same with a limit on the wait, as `send_for` and `send_until`.
+  template <class Rep, class Period>
+  [[nodiscard]] auto reserve_for(std::chrono::duration<Rep, Period> duration) const {
+    return this->template timed<detail::ReserveAwaiter<T, Sync>>(detail::Until(duration));
+  }
+  [[nodiscard]] auto reserve_until(TimeService::TimePoint when) const {
+    return this->template timed<detail::ReserveAwaiter<T, Sync>>(detail::Until(when));
+  }
 
   /// Sends the elements of `range` in order, one critical section a run: copies them, or moves them when `range` is a
   /// container given as an rvalue. Gives their number. Throws `PartialSend`, which tells how many went, when closed or
   /// cancelled on the way. The range is walked under the channel's lock: let its elements be there already.
   template <detail::SendableRange<T> Range>
   [[nodiscard]] auto send_all(Range&& range) const {
-    using Iterator = std::ranges::iterator_t<Range>;
-    using Sentinel = std::ranges::sentinel_t<Range>;
-    constexpr bool move = detail::moves_elements<Range>;
-    using Awaiter = detail::SendAllAwaiter<T, Sync, Iterator, Sentinel, move>;
-    return detail::Operation<Awaiter, Core, Iterator, Sentinel>(this->core(), std::ranges::begin(range),
-                                                                std::ranges::end(range));
+    return this->template operation<SendAll<Range>>(std::ranges::begin(range), std::ranges::end(range));
+  }
+  /// The same with a limit on the whole of it, from when it begins to wait: when that has passed, what has gone stays
+  /// sent, and `PartialSend` with the code `timed_out` tells how many.
+  template <detail::SendableRange<T> Range, class Rep, class Period>
+  [[nodiscard]] auto send_all_for(Range&& range, std::chrono::duration<Rep, Period> duration) const {
+    return this->template timed<SendAll<Range>>(detail::Until(duration), std::ranges::begin(range),
+                                                std::ranges::end(range));
+  }
+  template <detail::SendableRange<T> Range>
+  [[nodiscard]] auto send_all_until(Range&& range, TimeService::TimePoint when) const {
+    return this->template timed<SendAll<Range>>(detail::Until(when), std::ranges::begin(range),
+                                                std::ranges::end(range));
   }
 
   /// Sends by completion token, `void(std::error_code, std::optional<T> returned)`: `returned` holds the value when it
@@ -248,14 +180,21 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
   friend auto detail::make_channel_of(asio::any_io_executor executor, const ChannelOptions& options);
   explicit ChannelSender(Core* core) noexcept : detail::ChannelHandle<T, Sync, true>(core) {}
 
-  template <class Source>
-  [[nodiscard]] auto send_from(Source source) const {
-    return detail::Operation<detail::SendAwaiter<T, Sync, Source>, Core, Source>(this->core(), std::move(source));
+  template <class Range>
+  using SendAll = detail::SendAllAwaiter<T, Sync, std::ranges::iterator_t<Range>, std::ranges::sentinel_t<Range>,
+                                         detail::moves_elements<Range>>;
+
+  template <class... Args>
+  [[nodiscard]] static auto built_from(Args&&... args) {
+    return detail::BuildFrom<T, std::decay_t<Args>...>{{static_cast<Args&&>(args)...}};
   }
   template <class Source>
-  [[nodiscard]] auto timed(detail::Until until, Source source) const {
-    using Awaiter = detail::TimedAwaiter<detail::SendAwaiter<T, Sync, Source>>;
-    return detail::Operation<Awaiter, Core, detail::Until, Source>(this->core(), until, std::move(source));
+  [[nodiscard]] auto send_from(Source source) const {
+    return this->template operation<detail::SendAwaiter<T, Sync, Source>>(std::move(source));
+  }
+  template <class Source>
+  [[nodiscard]] auto send_within(detail::Until until, Source source) const {
+    return this->template timed<detail::SendAwaiter<T, Sync, Source>>(until, std::move(source));
   }
   template <class Source>
   TrySendResult try_send_from(Source source) const {
@@ -276,7 +215,7 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
   /// The next value. Empty: closed and drained; when it was closed with a reason, that is thrown instead. O(1). A value
   /// that was handed to a receiver that waited, and whose move to it throws then, is counted as dropped.
   [[nodiscard]] AwaitableOf<std::optional<T>> auto receive() const {
-    return detail::Operation<detail::ReceiveAwaiter<T, Sync>, Core>(this->core());
+    return this->template operation<detail::ReceiveAwaiter<T, Sync>>();
   }
 
   /// The next value, if it comes within `duration` from when it is awaited, by the clock of the coroutine's context;
@@ -284,11 +223,11 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
   /// once. One that need not wait does not look at the clock. For its cost see `send_for`.
   template <class Rep, class Period>
   [[nodiscard]] AwaitableOf<std::optional<T>> auto receive_for(std::chrono::duration<Rep, Period> duration) const {
-    return timed(detail::Until(detail::clock_duration(duration)));
+    return this->template timed<detail::ReceiveAwaiter<T, Sync>>(detail::Until(duration));
   }
   /// The same until a time of `TimeService::Clock`, as `this_task::now()` gives it.
   [[nodiscard]] AwaitableOf<std::optional<T>> auto receive_until(TimeService::TimePoint when) const {
-    return timed(detail::Until(when));
+    return this->template timed<detail::ReceiveAwaiter<T, Sync>>(detail::Until(when));
   }
 
   /// Waits for one value and takes what is there, up to `max` (from 1), in one critical section: assigned to `*out++`,
@@ -297,13 +236,33 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
   /// channel.
   template <std::output_iterator<T> Out>
   [[nodiscard]] AwaitableOf<std::size_t> auto receive_some(Out out, std::size_t max) const {
-    if (max == 0) throw Error(Errc::invalid_argument, "receive_some: max must be at least 1");
-    return detail::Operation<detail::ReceiveSomeAwaiter<T, Sync, Out>, Core, Out, std::size_t>(this->core(),
-                                                                                               std::move(out), max);
+    return this->template operation<Some<Out>>(std::move(out), at_least_one(max));
   }
   /// The same, appended to a vector that must outlive the wait. Reserve room in it to allocate nothing.
   [[nodiscard]] AwaitableOf<std::size_t> auto receive_some(std::vector<T>& out, std::size_t max) const {
     return receive_some(std::back_inserter(out), max);
+  }
+
+  /// The same, if something comes within `duration`, as `receive_for`: else it throws `Error(Errc::timed_out)`, and
+  /// nothing was taken. It does not wait for `max`: what is there with the first value is what it gives.
+  template <std::output_iterator<T> Out, class Rep, class Period>
+  [[nodiscard]] AwaitableOf<std::size_t> auto receive_some_for(Out out, std::size_t max,
+                                                               std::chrono::duration<Rep, Period> duration) const {
+    return this->template timed<Some<Out>>(detail::Until(duration), std::move(out), at_least_one(max));
+  }
+  template <class Rep, class Period>
+  [[nodiscard]] AwaitableOf<std::size_t> auto receive_some_for(std::vector<T>& out, std::size_t max,
+                                                               std::chrono::duration<Rep, Period> duration) const {
+    return receive_some_for(std::back_inserter(out), max, duration);
+  }
+  template <std::output_iterator<T> Out>
+  [[nodiscard]] AwaitableOf<std::size_t> auto receive_some_until(Out out, std::size_t max,
+                                                                 TimeService::TimePoint when) const {
+    return this->template timed<Some<Out>>(detail::Until(when), std::move(out), at_least_one(max));
+  }
+  [[nodiscard]] AwaitableOf<std::size_t> auto receive_some_until(std::vector<T>& out, std::size_t max,
+                                                                 TimeService::TimePoint when) const {
+    return receive_some_until(std::back_inserter(out), max, when);
   }
 
   /// The next value if one is there. Any thread, coroutine or not.
@@ -337,9 +296,12 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
   friend auto detail::make_channel_of(asio::any_io_executor executor, const ChannelOptions& options);
   explicit ChannelReceiver(Core* core) noexcept : detail::ChannelHandle<T, Sync, false>(core) {}
 
-  [[nodiscard]] auto timed(detail::Until until) const {
-    using Awaiter = detail::TimedAwaiter<detail::ReceiveAwaiter<T, Sync>>;
-    return detail::Operation<Awaiter, Core, detail::Until>(this->core(), until);
+  template <class Out>
+  using Some = detail::ReceiveSomeAwaiter<T, Sync, Out>;
+
+  [[nodiscard]] static std::size_t at_least_one(std::size_t max) {
+    if (max == 0) throw Error(Errc::invalid_argument, "receive_some: max must be at least 1");
+    return max;
   }
 };
 

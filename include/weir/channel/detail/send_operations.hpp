@@ -22,7 +22,7 @@
 
 namespace weir {
 
-/// Thrown by `send_all` when the channel closed, or the wait was cancelled, after some of the values had gone.
+/// Thrown by `send_all` when the channel closed, the wait was cancelled, or its time was up, before all had gone.
 class PartialSend : public Error {
  public:
   PartialSend(Errc e, std::size_t sent) : Error(e, std::to_string(sent) + " values were sent before"), sent_(sent) {}
@@ -167,10 +167,13 @@ class SendAllAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspensio
       return sent_;
     Slow& slow = *this->slow();
     slow.resumed();
-    if (slow.state != WaitState::done && !slow.error) throw PartialSend(failure_of(slow.state), sent_);
+    if (slow.state != WaitState::done && !slow.error) fail_with(failure_of(slow.state));
     slow.throw_if_failed();
     return sent_;
   }
+
+ protected:
+  [[noreturn]] void fail_with(Errc e) const { throw PartialSend(e, sent_); }
 
  private:
   /// True: all went.

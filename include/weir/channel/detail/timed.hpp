@@ -6,6 +6,7 @@
 /// back as its cancellation would; who had been served before stays served.
 #pragma once
 
+#include <chrono>
 #include <exception>
 #include <utility>
 
@@ -20,7 +21,8 @@ namespace weir::detail {
 /// wait.
 class Until {
  public:
-  explicit Until(TimeService::Duration delay) noexcept : delay_(delay) {}
+  template <class Rep, class Period>
+  explicit Until(std::chrono::duration<Rep, Period> delay) noexcept : delay_(clock_duration(delay)) {}
   explicit Until(TimeService::TimePoint when) noexcept : when_(when), absolute_(true) {}
 
   [[nodiscard]] TimeService::TimePoint of(const TimeService& service) const noexcept {
@@ -117,7 +119,11 @@ class TimedAwaiter final : public Inner {
   [[noreturn]] void fail() {
     this->slow()->resumed();
     if (error_) std::rethrow_exception(std::move(error_));
-    throw Error(Errc::timed_out);
+    if constexpr (requires { this->fail_with(Errc::timed_out); }) {
+      this->fail_with(Errc::timed_out);
+    } else {
+      throw Error(Errc::timed_out);
+    }
   }
   void expire() noexcept {
     if (take_back()) timed_out_ = true;
