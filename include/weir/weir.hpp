@@ -19,6 +19,7 @@
 #include <weir/core/home.hpp>
 #include <weir/core/home_executor.hpp>
 #include <weir/core/promise.hpp>
+#include <weir/core/retry.hpp>
 #include <weir/core/root_registry.hpp>
 #include <weir/core/shielded.hpp>
 #include <weir/core/spawn.hpp>
