@@ -69,6 +69,9 @@ class ProcessedEvent {
   std::vector<typename Collector<C, Collection>::Staged> staged_;
 };
 
+template <class D>
+class EventBatch;
+
 /// One worker's access to the events of a stream. It belongs to the root that it was made for: the strategy's own
 /// coroutine, or a worker that it started. What it holds when it goes is counted as discarded.
 template <class Pipeline>
@@ -196,6 +199,8 @@ class Drain {
   }
 
  private:
+  friend class EventBatch<Drain>;
+
   using Buffer = detail::RunBuffer<Element, detail::longest_run<Element>>;
   using Inserter = detail::RunInserter<Buffer, Element>;
   using Result = typename Pipeline::receiver_result;
@@ -229,11 +234,11 @@ class Drain {
     detail::WorkerCounters::add(counter, n);
   }
 
-  decltype(auto) invoke(event_type& event, Collector<C, Collection>& out) {
+  decltype(auto) invoke(typename Pipeline::input_type input, Collector<C, Collection>& out) {
     if constexpr (Pipeline::takes_collector) {
-      return std::invoke(pipeline_->receiver(), event, out);
+      return std::invoke(pipeline_->receiver(), input, out);
     } else {
-      return std::invoke(pipeline_->receiver(), event);
+      return std::invoke(pipeline_->receiver(), input);
     }
   }
 

@@ -38,20 +38,24 @@ struct StreamSettings {
 };
 
 /// What a receiver collects; `Item` is what `collecting<C>()` said.
-template <class Receiver, class T, class Item>
+template <class Receiver, class Input, class Item>
 struct item_of {
   using type = Item;
 };
-template <class Receiver, class T>
-  requires EventReceiver<Receiver, T>
-struct item_of<Receiver, T, NotSaid> {
-  using type = deduced_item_t<Receiver, T>;
+template <class Receiver, class Input>
+  requires TakesInput<Receiver, Input>
+struct item_of<Receiver, Input, NotSaid> {
+  using type = deduced_item_t<Receiver, Input>;
 };
-template <class Receiver, class T>
-  requires(!EventReceiver<Receiver, T> && NamesItsCollector<Receiver>)
-struct item_of<Receiver, T, NotSaid> {
+template <class Receiver, class Input>
+  requires(!TakesInput<Receiver, Input> && NamesItsCollector<Receiver>)
+struct item_of<Receiver, Input, NotSaid> {
   using type = typename named_collector<Receiver>::item;
 };
+
+/// A strategy that calls the receiver with a span of events, and says so.
+template <class S>
+inline constexpr bool in_batches = requires { requires S::in_batches; };
 
 template <class Policy, class C>
 using policy_or_default_t =
@@ -158,19 +162,22 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
                   "weir::emits<T>(...).start(): the stream has no receiver; call .receiver(...) first");
     if constexpr (detail::said<SenderFunction> && detail::said<ReceiverFunction>) {
       constexpr bool deduced = requires {
-        typename detail::item_of<ReceiverFunction, T, Item>::type;
-      } && !std::same_as<typename detail::item_of<ReceiverFunction, T, Item>::type, detail::NotSaid>;
-      constexpr bool alone = EventReceiver<ReceiverFunction, T>;
+        typename detail::item_of<ReceiverFunction, Input, Item>::type;
+      } && !std::same_as<typename detail::item_of<ReceiverFunction, Input, Item>::type, detail::NotSaid>;
+      constexpr bool alone = detail::TakesInput<ReceiverFunction, Input>;
       static_assert(alone || deduced || detail::said<Item>,
                     "weir::emits<T>(...).start(): the receiver takes neither (event) nor (event, collector), or it is "
                     "a template over "
                     "its collector: say what is collected with .collecting<C>()");
       if constexpr (alone || deduced)
-        return std::move(*this).template start_with<typename detail::item_of<ReceiverFunction, T, Item>::type>();
+        return std::move(*this).template start_with<typename detail::item_of<ReceiverFunction, Input, Item>::type>();
     }
   }
 
  private:
+  static constexpr bool in_batches = detail::in_batches<StrategyType>;
+  using Input = detail::receiver_input_t<T, in_batches>;
+
   template <class S, class St, class R, class P, class I>
   auto rebuilt(S from, St how, R to, P policy) {
     return StreamBuilder<T, Executor, S, St, R, P, I>(std::move(executor_), std::move(settings_), std::move(from),
@@ -185,10 +192,11 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
         collect::Policy<ActualPolicy, ItemType>,
         "weir::emits<T>(...).start(): the collection policy takes no items of the type that the receiver returns");
     using Collection = collect::collection_t<ActualPolicy, ItemType>;
-    static_assert(EventReceiver<ReceiverFunction, T> || CollectingReceiver<ReceiverFunction, T, C, Collection>,
+    static_assert(detail::TakesInput<ReceiverFunction, Input> ||
+                      detail::TakesInputAndCollector<ReceiverFunction, Input, C, Collection>,
                   "weir::emits<T>(...).start(): the receiver can't be called with (event), nor with (event, "
-                  "Collector<C, Collection>&)");
-    using Running = detail::Pipeline<T, C, Collection, ReceiverFunction, Executor>;
+                  "Collector<C, Collection>&); in batches the event is a std::span<ReceiverEvent<T>>");
+    using Running = detail::Pipeline<T, C, Collection, ReceiverFunction, Executor, SenderEvent<T>, in_batches>;
     const typename Running::Room room(settings_.capacity, strategy_);
     auto [tx, rx] = make_channel<SenderEvent<T>>(executor_, {.capacity = room.channel});
     Collector<C, Collection> collector = [&] {

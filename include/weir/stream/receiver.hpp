@@ -4,6 +4,7 @@
 #include <concepts>
 #include <functional>
 #include <optional>
+#include <span>
 #include <type_traits>
 #include <utility>
 
@@ -24,7 +25,22 @@ concept EventReceiver = std::invocable<F&, ReceiverEvent<T>&>;
 template <class F, class T, class C, class Collection>
 concept CollectingReceiver = !EventReceiver<F, T> && std::invocable<F&, ReceiverEvent<T>&, Collector<C, Collection>&>;
 
+/// For strategies that call the receiver with several events at once, such as `batched`: it takes a `std::span` of them
+/// (of const events or not, or as `auto`), and returns what the others do, once for all of them. It may take the
+/// collector as well. The span lives until the receiver has returned.
+template <class F, class T>
+concept BatchReceiver = std::invocable<F&, std::span<ReceiverEvent<T>>&>;
+
 namespace detail {
+
+/// What the receiver of a stream is called with.
+template <class T, bool InBatches>
+using receiver_input_t = std::conditional_t<InBatches, std::span<ReceiverEvent<T>>&, ReceiverEvent<T>&>;
+
+template <class F, class Input>
+concept TakesInput = std::invocable<F&, Input>;
+template <class F, class Input, class C, class Collection>
+concept TakesInputAndCollector = !TakesInput<F, Input> && std::invocable<F&, Input, Collector<C, Collection>&>;
 
 template <class R>
 struct awaited {
@@ -44,10 +60,10 @@ struct collected_item<std::optional<C>> {
   using type = C;
 };
 
-/// The C of a receiver of the event alone.
-template <class F, class T>
-using deduced_item_t = typename collected_item<
-    std::remove_cvref_t<typename awaited<std::invoke_result_t<F&, ReceiverEvent<T>&>>::type>>::type;
+/// The C of a receiver of the event, or the batch, alone.
+template <class F, class Input>
+using deduced_item_t =
+    typename collected_item<std::remove_cvref_t<typename awaited<std::invoke_result_t<F&, Input>>::type>>::type;
 
 /// The C of a function that names its collector: `[](const auto&, weir::Collector<Hit>& out)` has none that can be
 /// found, as it is a template; a plain signature does.

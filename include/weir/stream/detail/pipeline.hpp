@@ -31,7 +31,12 @@ inline constexpr bool is_optional = false;
 template <class U>
 inline constexpr bool is_optional<std::optional<U>> = true;
 
-template <class T, class C, class Collection, class Receiver, class Executor, class Element = SenderEvent<T>>
+/// A strategy that takes no more events ahead than what its `kept(capacity)` says, and says so.
+template <class S>
+inline constexpr bool takes_ahead = requires { requires S::takes_ahead; };
+
+template <class T, class C, class Collection, class Receiver, class Executor, class Element = SenderEvent<T>,
+          bool InBatches = false>
 class Pipeline final : public StreamState<T, C, Collection> {
   using State = StreamState<T, C, Collection>;
 
@@ -41,11 +46,12 @@ class Pipeline final : public StreamState<T, C, Collection> {
   using collection_type = Collection;
   using element_type = Element;
 
-  static constexpr bool takes_collector = CollectingReceiver<Receiver, T, C, Collection>;
+  using input_type = receiver_input_t<T, InBatches>;
+
+  static constexpr bool takes_collector = TakesInputAndCollector<Receiver, input_type, C, Collection>;
   using receiver_result =
-      typename std::conditional_t<takes_collector,
-                                  std::invoke_result<Receiver&, ReceiverEvent<T>&, Collector<C, Collection>&>,
-                                  std::invoke_result<Receiver&, ReceiverEvent<T>&>>::type;
+      typename std::conditional_t<takes_collector, std::invoke_result<Receiver&, input_type, Collector<C, Collection>&>,
+                                  std::invoke_result<Receiver&, input_type>>::type;
   static constexpr bool plain_receiver = !Awaitable<receiver_result>;
   static constexpr bool returns_optional = is_optional<std::remove_cvref_t<typename awaited<receiver_result>::type>>;
 
@@ -56,13 +62,18 @@ class Pipeline final : public StreamState<T, C, Collection> {
     Room(std::size_t capacity, const Strategy& strategy) noexcept {
       const std::size_t workers = std::max<std::size_t>(strategy.concurrency(), 1);
       if constexpr (requires { strategy.kept(capacity); }) kept = strategy.kept(capacity);
+      if constexpr (takes_ahead<Strategy>) {
+        run = longest_run<Element>;
+        channel = capacity - kept;
+        return;
+      }
       const std::size_t ahead = plain_receiver || workers == 1 ? (capacity - kept) / 8 / workers : 0;
       run = std::min(ahead + 1, longest_run<Element>);
       channel = capacity - kept - workers * (run - 1);
     }
     std::size_t kept = 0;
-    std::size_t run;
-    std::size_t channel;
+    std::size_t run = 1;
+    std::size_t channel = 1;
   };
 
   Pipeline(std::string name, const Executor& executor, Collector<C, Collection> collector, Receiver function,
