@@ -11,6 +11,7 @@
 #include <weir/channel/select.hpp>
 #include <weir/core/always_inline.hpp>
 #include <weir/core/awaitable.hpp>
+#include <weir/core/blocking.hpp>
 #include <weir/core/cancel_scope.hpp>
 #include <weir/core/cancellation.hpp>
 #include <weir/core/cancellation_interop.hpp>

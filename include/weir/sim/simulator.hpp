@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <weir/asio.hpp>
+#include <weir/core/blocking.hpp>
 #include <weir/core/error.hpp>
 #include <weir/core/root_registry.hpp>
 #include <weir/core/spawn.hpp>
@@ -64,6 +65,7 @@ class Simulator : public asio::execution_context {
         strategy_(std::move(strategy)),
         name_(std::move(name)) {
     registry_.set_budget(1);
+    asio::use_service<BlockingService>(*this).set_inline(true);
     time_.set_backend(std::make_unique<VirtualClock>(*this));
   }
   Simulator(const Simulator&) = delete;
