@@ -296,10 +296,13 @@ class Drain {
     co_return outcome;
   }
 
+  /// A receiver that was cancelled with the stream did not fail.
+  [[nodiscard]] bool cancelled_with_stream(const std::exception_ptr& error) const noexcept {
+    return pipeline_->level() >= static_cast<int>(CancellationLevel::immediate) &&
+           detail::is_error_code(error, [](const std::error_code& code) { return is_cancellation(code); });
+  }
   void fail(std::uint64_t id, std::exception_ptr error) noexcept {
-    // A receiver that was cancelled with the stream did not fail.
-    if (pipeline_->level() >= static_cast<int>(CancellationLevel::immediate) &&
-        detail::is_error_code(error, [](const std::error_code& code) { return is_cancellation(code); })) {
+    if (cancelled_with_stream(error)) {
       count(counters_.discarded);
       return;
     }

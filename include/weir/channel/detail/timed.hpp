@@ -105,6 +105,14 @@ class TimedAwaiter final : public Inner {
       fail();
     return Inner::await_resume();
   }
+  /// Asked before `await_resume`, by who expects it as often as not: true if its time was up first. Then that is all,
+  /// and nothing is thrown.
+  [[nodiscard]] bool gave_up() noexcept {
+    if (!timed_out_) return false;
+    alarm_.disarm();
+    this->slow()->resumed();
+    return true;
+  }
 
  private:
   /// False: it was served before, or cancelled.
