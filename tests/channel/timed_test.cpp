@@ -103,12 +103,13 @@ TEST_CASE("timed: no time at all tries once") {
   auto [tx, rx] = weir::make_channel<int>(sim, {.capacity = 1});
   auto& out = tx;
   auto& in = rx;
+  const int one = 1;
   std::vector<std::error_code> codes;
   sim.spawn([&]() -> Task<> {
     for (const auto time : {0ms, -5ms}) {
       codes.push_back(co_await code_of([&] { return in.receive_for(time); }));
-      codes.push_back(co_await code_of([&] { return out.send_for(1, time); }));
-      codes.push_back(co_await code_of([&] { return out.send_for(1, time); }));
+      codes.push_back(co_await code_of([&] { return out.send_for(one, time); }));
+      codes.push_back(co_await code_of([&] { return out.send_for(one, time); }));
       codes.push_back(co_await code_of([&] { return in.receive_for(time); }));
     }
     codes.push_back(co_await code_of([&] { return in.receive_until(weir::TimeService::TimePoint::min()); }));

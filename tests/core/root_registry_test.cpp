@@ -32,8 +32,8 @@ std::vector<std::uint64_t> unfinished(asio::io_context& loop) {
 }  // namespace
 
 TEST_CASE("root_registry: knows the unfinished roots, numbered from 1, the newest first") {
-  asio::io_context loop;
   Count count;
+  asio::io_context loop;
   weir::spawn(loop, wait_for_ever(Counted(count)));
   weir::spawn(loop, []() -> Task<> { co_return; });
   weir::spawn(loop, wait_for_ever(Counted(count)));
