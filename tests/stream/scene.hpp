@@ -7,6 +7,7 @@
 #include <memory>
 #include <optional>
 #include <set>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -54,6 +55,7 @@ struct SceneOptions {
   int events = 6;
   std::size_t capacity = 2;
   bool waiting_receiver = false;  // a coroutine that sleeps
+  bool pausing_sender = false;    // sleeps between its events
   int failing = 0;                // the receiver throws for this value; -1: for each
   bool sender_throws = false;     // after the last value
   weir::ErrorPolicy on_error = weir::stop;
@@ -91,9 +93,11 @@ struct Scene {
   int seen_times = 0;
   weir::StreamStats last;
   std::size_t workers = 0;
+  bool in_batches = false;
 
   weir::Task<> send(weir::Emitter<Item>& out) {
     for (int i = 1; i <= options.events; ++i) {
+      if (options.pausing_sender) co_await weir::sleep_for(std::chrono::milliseconds(i % 3));
       Item item(i, record.alive);
       try {
         co_await out.emit(std::move(item));
@@ -120,6 +124,51 @@ struct Scene {
     return Found(value);
   }
 
+  using Batch = std::span<weir::ReceiverEvent<Item>>;
+  using Out = weir::Collector<Found>;
+
+  void begin_batch(Batch batch) {
+    ensure(!batch.empty(), "an empty batch");
+    for (auto& event : batch) begin(event.data().value);
+  }
+  void end_batch(Batch batch, Out& out) {
+    for (auto& event : batch) {
+      ensure(event.data().whole(), "an event was moved from while it was processed");
+      record.running.erase(event.data().value);
+    }
+    for (auto& event : batch) {
+      const int value = event.data().value;
+      out.collect(Found(value));
+      if (options.failing == value || options.failing == -1) throw Refused("no good: " + std::to_string(value));
+    }
+    for (auto& event : batch) record.ended.push_back(event.data().value);
+  }
+  template <class Builder, class Strategy>
+  void start_in_batches(Builder builder, Strategy strategy) {
+    if (options.waiting_receiver) {
+      stream = std::move(builder)
+                   .receiver(std::move(strategy),
+                             [this](Batch batch, Out& out) -> weir::Task<> {
+                               begin_batch(batch);
+                               std::vector<std::unique_ptr<Left>> left;
+                               for (auto& event : batch) {
+                                 left.push_back(std::make_unique<Left>(record.running, event.data().value));
+                               }
+                               co_await weir::sleep_for(std::chrono::milliseconds(batch.size() % 3));
+                               end_batch(batch, out);
+                             })
+                   .start();
+    } else {
+      stream = std::move(builder)
+                   .receiver(std::move(strategy),
+                             [this](Batch batch, Out& out) {
+                               begin_batch(batch);
+                               end_batch(batch, out);
+                             })
+                   .start();
+    }
+  }
+
   /// Takes a value out of those that are being processed, also when its coroutine is destroyed.
   class Left {
    public:
@@ -139,7 +188,10 @@ struct Scene {
     auto builder = weir::emits<Item>(sim).named("scene").capacity(options.capacity).on_error(options.on_error);
     if (options.timeout_ms) builder.timeout(std::chrono::milliseconds(*options.timeout_ms));
     auto sending = std::move(builder).sender([this](weir::Emitter<Item>& out) { return send(out); });
-    if (options.waiting_receiver) {
+    if constexpr (weir::detail::in_batches<Strategy>) {
+      in_batches = true;
+      start_in_batches(std::move(sending), std::move(strategy));
+    } else if (options.waiting_receiver) {
       stream = std::move(sending)
                    .receiver(std::move(strategy),
                              [this](auto& event) -> weir::Task<Found> {
@@ -168,7 +220,7 @@ struct Scene {
     ensure(stats.emitted >= record.accepted && stats.emitted <= record.accepted + 1,
            "what was emitted is what the sender's emits returned for");
     // A worker that waits is handed its next event directly, and begins it when it is resumed.
-    const std::size_t idle = workers - record.running.size();
+    const std::size_t idle = in_batches ? workers : workers - record.running.size();
     ensure(stats.emitted <= stats.discarded + record.begun.size() + options.capacity + idle,
            "never more than the capacity between the two ends");
     ensure(stats.emitted >= last.emitted && stats.settled() >= last.settled(), "counters only grow");
@@ -253,9 +305,8 @@ auto scene_of(SceneOptions options, Strategy strategy, Action action, Judge judg
 
 /// All actions at every step, under at least the default number of seeds each, with plain and with waiting receivers.
 template <class Strategy, class Judge>
-void explore_strategy(Strategy strategy, Judge judge) {
+void explore_strategy(Strategy strategy, Judge judge, SceneOptions options = {}) {
   for (const bool waiting : {false, true}) {
-    SceneOptions options;
     options.waiting_receiver = waiting;
     weir::sim::explore(
         scene_of(options, strategy, Action::none, [judge](Scene& scene, const SceneFinal& final, auto& sim) {

@@ -1,0 +1,234 @@
+/// For strategies that give the receiver several events at once: gathers them, and has them processed as a unit.
+#pragma once
+
+#include <cassert>
+#include <concepts>
+#include <coroutine>
+#include <cstddef>
+#include <exception>
+#include <span>
+#include <utility>
+#include <vector>
+
+#include <weir/channel/channel.hpp>
+#include <weir/core/task.hpp>
+#include <weir/stream/collector.hpp>
+#include <weir/stream/detail/bisection.hpp>
+#include <weir/stream/detail/run_buffer.hpp>
+#include <weir/stream/drain.hpp>
+#include <weir/stream/event.hpp>
+
+namespace weir {
+
+/// What becomes of a batch whose receiver throws.
+enum class BatchFailure : unsigned char {
+  /// Every event of it fails, with the batch's error.
+  whole,
+  /// Its halves are tried by themselves, and so on down to single events, so that only those fail that are bad alone.
+  /// The receiver is called again for the others: it should not have moved from what it may fail for.
+  split,
+};
+
+/// Events that a strategy gathers, in a buffer that is reused from batch to batch. It belongs to the worker whose drain
+/// it was made from, and goes before it; events that it holds when it goes are counted as discarded. A strategy that
+/// uses it says that its receivers take spans, and that what it holds is within `kept(capacity)`:
+///
+///     struct InFives {
+///       static constexpr bool in_batches = true, takes_ahead = true;
+///       std::size_t concurrency() const { return 1; }
+///       std::size_t kept(std::size_t capacity) const { return std::min<std::size_t>(5, capacity) - 1; }
+///       template <class D>
+///       weir::Task<> operator()(D& drain) const {
+///         weir::EventBatch batch(drain, drain.kept() + 1);
+///         while (co_await batch.gather()) {
+///           if (batch.full()) co_await batch.process();
+///         }
+///         co_await batch.process();
+///       }
+///     };
+template <class D>
+class EventBatch {
+ public:
+  using event_type = typename D::event_type;
+
+  /// Up to `limit` events, from 1. Allocates their buffer.
+  EventBatch(D& drain, std::size_t limit) : drain_(drain), staging_(drain.collector_.stage_into(staged_)) {
+    events_.reserve(limit);
+  }
+  EventBatch(const EventBatch&) = delete;
+  EventBatch& operator=(const EventBatch&) = delete;
+  ~EventBatch() { D::count(drain_.counters_.discarded, events_.size() - settled_); }
+
+  [[nodiscard]] std::size_t size() const noexcept { return events_.size(); }
+  [[nodiscard]] std::size_t limit() const noexcept { return events_.capacity(); }
+  [[nodiscard]] bool full() const noexcept { return size() == limit(); }
+
+  /// Waits for events, and takes what is there, up to the limit, in one critical section. False when there are no more.
+  /// Not when it is full. It can't be moved; allocates nothing.
+  [[nodiscard]] auto gather() { return Gather<Some>(*this, drain_.rx_.receive_some(Inserter(*this), room())); }
+  /// The same until `when`, by the clock of the stream: false also when that time has come first.
+  [[nodiscard]] auto gather_until(EventTime when) {
+    return Gather<SomeUntil>(*this, drain_.rx_.receive_some_until(Inserter(*this), room(), when));
+  }
+  /// The stream's clock: that of its execution context.
+  [[nodiscard]] EventTime now() const noexcept { return drain_.pipeline_->clock().now(); }
+
+  /// Calls the receiver with what was gathered, if anything, and empties the batch. What the receiver collects is
+  /// collected once it has returned, under one lock. Then every event of it is processed, or every one failed. Once the
+  /// stream is stopping they are discarded instead. A plain receiver is called at once, and nothing is allocated.
+  auto process(BatchFailure failure = BatchFailure::whole) {
+    if constexpr (D::plain) {
+      process_now(failure);
+      return detail::Immediate<void>();
+    } else {
+      return process_later(failure);
+    }
+  }
+
+ private:
+  friend class detail::RunInserter<EventBatch, typename D::Element>;
+
+  using Element = typename D::Element;
+  using Inserter = detail::RunInserter<EventBatch, Element>;
+  using Receiver = const ChannelReceiver<Element>&;
+  using Some = decltype(std::declval<Receiver>().receive_some(std::declval<Inserter>(), 1));
+  using SomeUntil =
+      decltype(std::declval<Receiver>().receive_some_until(std::declval<Inserter>(), 1, std::declval<EventTime>()));
+  using Part = detail::Bisection::Part;
+
+  template <class Operation>
+  class Gather {
+   public:
+    Gather(EventBatch& batch, Operation operation)
+        : batch_(batch), receive_(std::move(operation).operator co_await()) {}
+    Gather(const Gather&) = delete;
+    Gather& operator=(const Gather&) = delete;
+
+    void attach(Promise& promise) { receive_.attach(promise); }
+    [[nodiscard]] bool await_ready() { return receive_.await_ready(); }
+    void await_suspend(std::coroutine_handle<> handle) noexcept { receive_.await_suspend(handle); }
+    bool await_resume() {
+      if constexpr (std::same_as<Operation, SomeUntil>) {
+        if (receive_.gave_up()) return false;
+      }
+      const std::size_t taken = receive_.await_resume();
+      D::count(batch_.drain_.counters_.taken, taken);
+      return taken != 0;
+    }
+
+   private:
+    EventBatch& batch_;
+    typename Operation::awaiter_type receive_;
+  };
+
+  [[nodiscard]] std::size_t room() const noexcept {
+    assert(!full());
+    return limit() - size();
+  }
+
+  void push(Element&& element) {
+    auto& pipeline = *drain_.pipeline_;
+    if constexpr (std::same_as<Element, SenderEvent<typename D::T>>) {
+      events_.emplace_back(std::move(element), pipeline.id(), drain_.worker_);
+    } else {
+      SenderEvent<typename D::T> event(std::in_place, std::move(element));
+      event.stamp(pipeline.next_event_id(), pipeline.clock().coarse_now());
+      events_.emplace_back(std::move(event), pipeline.id(), drain_.worker_);
+    }
+  }
+
+  void process_now(BatchFailure failure) {
+    detail::Bisection parts(size());
+    for (Part part; parts.next(part);) {
+      if (discarded(part)) continue;
+      std::span<event_type> events = begin(part);
+      try {
+        if constexpr (D::returns_nothing) {
+          drain_.invoke(events, staging_);
+          collect_nothing();
+        } else {
+          collect(drain_.invoke(events, staging_));
+        }
+        settle(drain_.counters_.processed, part);
+      } catch (...) {
+        fail(part, parts, failure, std::current_exception());
+      }
+    }
+    empty();
+  }
+
+  Task<> process_later(BatchFailure failure) {
+    detail::Bisection parts(size());
+    for (Part part; parts.next(part);) {
+      if (discarded(part)) continue;
+      std::span<event_type> events = begin(part);
+      try {
+        if constexpr (D::returns_nothing) {
+          co_await drain_.invoke(events, staging_);
+          collect_nothing();
+        } else {
+          collect(co_await drain_.invoke(events, staging_));
+        }
+        settle(drain_.counters_.processed, part);
+      } catch (...) {
+        fail(part, parts, failure, std::current_exception());
+      }
+    }
+    empty();
+  }
+
+  [[nodiscard]] bool discarded(const Part& part) noexcept {
+    if (!drain_.stopping()) return false;
+    settle(drain_.counters_.discarded, part);
+    return true;
+  }
+
+  [[nodiscard]] std::span<event_type> begin(const Part& part) noexcept {
+    const std::span<event_type> events = std::span(events_).subspan(part.first, part.count);
+    const EventTime now = this->now();
+    for (event_type& event : events) event.set_started(now);
+    return events;
+  }
+
+  void collect_nothing() {
+    collect_staged();
+    drain_.collect_nothing();
+  }
+  template <class R>
+  void collect(R&& returned) {
+    collect_staged();
+    drain_.collect(static_cast<R&&>(returned));
+  }
+  void collect_staged() {
+    if (!staged_.empty()) drain_.collector_.collect_staged(staged_);
+  }
+
+  void settle(std::atomic<std::uint64_t>& counter, const Part& part) noexcept {
+    D::count(counter, part.count);
+    settled_ = part.first + part.count;
+  }
+
+  void fail(const Part& part, detail::Bisection& parts, BatchFailure failure, std::exception_ptr error) noexcept {
+    staged_.clear();
+    if (failure == BatchFailure::split && part.count > 1 && !drain_.cancelled_with_stream(error)) {
+      parts.halve(part);
+      return;
+    }
+    for (std::size_t i = 0; i < part.count; ++i) drain_.fail(events_[part.first + i].id(), error);
+    settled_ = part.first + part.count;
+  }
+
+  void empty() noexcept {
+    events_.clear();
+    settled_ = 0;
+  }
+
+  D& drain_;
+  std::vector<event_type> events_;
+  /// How many from the front are counted.
+  std::size_t settled_ = 0;
+  std::vector<typename Collector<typename D::C, typename D::Collection>::Staged> staged_;
+  Collector<typename D::C, typename D::Collection> staging_;
+};
+
+}  // namespace weir
