@@ -1,15 +1,13 @@
 #include <weir/channel/select.hpp>
 
 #include <atomic>
-#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
 #include <weir/core/this_task.hpp>
 #include <weir/core/timer.hpp>
-#include <weir/sim/explore.hpp>
+#include <weir/sim/simulator.hpp>
 
 #include "channel/support.hpp"
 #include "support/allocation_counter.hpp"
@@ -23,9 +21,6 @@ using weir::after;
 using weir::select;
 using weir::select_in_order;
 using weir::when;
-using weir::sim::ensure;
-using weir::sim::explore;
-using weir::sim::explore_each_step;
 using weir::sim::Simulator;
 
 TEMPLATE_TEST_CASE("select: what is there is received, and nothing else is touched", "", Shared, Local, Spsc) {
@@ -300,241 +295,6 @@ TEST_CASE("select: nothing is allocated, whether it waits or not", "[allocation]
   poll(context);
   CHECK(second.fine());
   CHECK(allocated == 0);
-}
-
-/// Selects of all kinds on two channels, beside plain senders and receivers.
-struct Scene {
-  std::size_t plain_senders = 1;
-  std::size_t plain_receivers = 0;
-  std::size_t receiving = 2;  ///< select a receive of either channel
-  std::size_t sending = 1;    ///< select a send to either channel
-  std::size_t both = 0;       ///< select a send and a receive of the same channel
-  bool timed = false;
-  bool permits = false;
-  enum class Act { nothing, cancel, close, destroy } act = Act::nothing;
-  std::size_t victim = 0;
-};
-
-class Selects {
- public:
-  Selects(Simulator& sim, const Scene& scene, Ledger& ledger) : sim_(sim), scene_(scene), ledger_(ledger) {
-    for (int c = 0; c < 2; ++c) {
-      auto [tx, rx] = weir::make_channel<Item>(sim, {.capacity = 1});
-      tx_.push_back(std::move(tx));
-      rx_.push_back(std::move(rx));
-    }
-    for (std::size_t i = 0; i < scene.plain_senders; ++i) start(sends(next_first_ += 100, i % 2));
-    for (std::size_t i = 0; i < scene.sending; ++i) start(sends_either(next_first_ += 100));
-    for (std::size_t i = 0; i < scene.both; ++i) start(both(next_first_ += 100));
-    for (std::size_t i = 0; i < scene.plain_receivers; ++i) start(receives(i % 2));
-    for (std::size_t i = 0; i < scene.receiving; ++i) start(receives_either());
-  }
-
-  void act() {
-    switch (scene_.act) {
-      case Scene::Act::nothing:
-        break;
-      case Scene::Act::cancel:
-        roots_[scene_.victim]->cancel();
-        break;
-      case Scene::Act::close:
-        tx_[scene_.victim].close();
-        break;
-      case Scene::Act::destroy:
-        sim_.stop();
-        break;
-    }
-  }
-
-  void check() {
-    for (std::size_t c = 0; c < 2; ++c) {
-      const auto stats = rx_[c].stats();
-      ensure(adds_up(stats), "admitted values are missing");
-      ensure(stats.waiting_receivers == 0 || stats.buffered == 0, "a receiver waits though a value is there");
-      ensure(stats.waiting_senders == 0 || stats.buffered + stats.reserved == stats.capacity,
-             "a sender waits though there is room");
-      ensure(!rx_[c].closed() || stats.waiting_senders == 0, "a sender waits for nothing");
-    }
-    // The last producer closes what is still open.
-    if (producers_ == 0) {
-      producers_ = -1;
-      for (auto& tx : tx_) tx.close();
-    }
-  }
-
-  void check_end() {
-    std::size_t received = 0;
-    std::uint64_t counted = 0;
-    std::uint64_t admitted = 0;
-    for (std::size_t c = 0; c < 2; ++c) {
-      while (const auto item = rx_[c].try_receive()) got(*item);
-      const auto stats = rx_[c].stats();
-      ensure(stats.waiting_receivers == 0 && stats.waiting_senders == 0, "somebody still waits");
-      ensure(stats.reserved == 0, "a permit was not given back");
-      ensure(sim_.stopped() || stats.dropped == 0, "a value was dropped");
-      counted += stats.received;
-      admitted += stats.admitted;
-    }
-    for (const auto& [id, times] : received_) {
-      ensure(times == 1, "a value was received twice");
-      ++received;
-    }
-    ensure(counted == received, "what was received is not what was counted");
-    if (sim_.stopped()) return;
-    for (const auto& root : roots_) ensure(root->ended(), "a root has not ended");
-    ensure(admitted == sent_.size(), "what was admitted is not what was sent");
-    for (const int id : sent_) ensure(received_.contains(id), "a value was lost");
-  }
-
- private:
-  struct Producing {
-    explicit Producing(int& n) : left(n) { ++left; }
-    Producing(const Producing&) = delete;
-    Producing& operator=(const Producing&) = delete;
-    ~Producing() { --left; }
-    int& left;
-  };
-
-  template <class F>
-  void start(F&& task) {
-    roots_.push_back(std::make_unique<Root>(sim_, std::forward<F>(task)));
-  }
-  void got(const Item& item) { ++received_[item.id()]; }
-
-  Task<> sends(int first, std::size_t c) {
-    const Producing producing(producers_);
-    auto& tx = tx_[c];
-    for (int i = 0; i < 3; ++i) {
-      Item item(ledger_, first + i);
-      if (scene_.permits) {
-        auto permit = co_await tx.reserve();
-        co_await weir::yield();
-        permit.send(std::move(item));
-      } else {
-        co_await tx.send(std::move(item));
-      }
-      sent_.insert(first + i);
-    }
-  }
-  Task<> sends_either(int first) {
-    const Producing producing(producers_);
-    for (int i = 0; i < 3; ++i) {
-      Item item(ledger_, first + i);
-      bool sent = false;
-      try {
-        while (!sent) {
-          const auto which = co_await select(tx_[0].send(std::move(item)), tx_[1].send(std::move(item)),
-                                             when(scene_.timed, after(1ms)));
-          sent = which.index() != 2;
-          ensure(sent == item.moved_from(), "a value is not where it should be");
-        }
-      } catch (const weir::Error&) {
-        ensure(item.id() == first + i, "a value that was not sent is not with its sender");
-        throw;
-      }
-      sent_.insert(first + i);
-    }
-  }
-  Task<> both(int first) {
-    const Producing producing(producers_);
-    for (int i = 0; i < 3; ++i) {
-      Item item(ledger_, first + i);
-      auto& tx = tx_[static_cast<std::size_t>(i % 2)];
-      auto& rx = rx_[static_cast<std::size_t>(i % 2)];
-      for (;;) {
-        const auto done = co_await select(tx.send(std::move(item)), rx.receive());
-        if (done.index() == 0) break;
-        ensure(item.id() == first + i, "a value that was not sent is not with its sender");
-        if (!std::get<1>(done)) co_return;
-        got(*std::get<1>(done));
-      }
-      sent_.insert(first + i);
-    }
-  }
-  Task<> receives(std::size_t c) {
-    while (const auto item = co_await rx_[c].receive()) got(*item);
-  }
-  Task<> receives_either() {
-    for (bool first = true, second = true; first || second;) {
-      auto done = co_await select(when(first, rx_[0].receive()), when(second, rx_[1].receive()),
-                                  when(scene_.timed, after(1ms)));
-      if (done.index() == 2) continue;
-      auto& item = done.index() == 0 ? std::get<0>(done) : std::get<1>(done);
-      if (item) {
-        got(*item);
-      } else {
-        (done.index() == 0 ? first : second) = false;
-      }
-    }
-  }
-
-  Simulator& sim_;
-  const Scene& scene_;
-  Ledger& ledger_;
-  int next_first_ = 0;
-  int producers_ = 0;
-  std::vector<std::unique_ptr<Root>> roots_;
-  std::vector<weir::ChannelSender<Item>> tx_;
-  std::vector<weir::ChannelReceiver<Item>> rx_;
-  std::set<int> sent_;
-  std::map<int, int> received_;
-};
-
-auto scenario_of(Scene scene) {
-  return [scene](Simulator& sim) {
-    struct Kept {
-      Ledger ledger;
-      std::unique_ptr<Selects> selects;
-    };
-    auto& kept = sim.keep<Kept>();
-    auto& selects = *(kept.selects = std::make_unique<Selects>(sim, scene, kept.ledger));
-    sim.on_step([&selects] { selects.check(); });
-    sim.on_action([&selects] { selects.act(); });
-    sim.run();
-    if (sim.stopped()) sim.shut_down();
-    selects.check_end();
-    kept.selects.reset();
-    ensure(kept.ledger.live == 0, "a value was not destroyed");
-    for (const auto& [id, times] : kept.ledger.ends) ensure(times == 1, "a value was destroyed twice");
-  };
-}
-
-const std::vector<Scene> every_scene = {
-    {},
-    {.plain_senders = 2, .plain_receivers = 1, .receiving = 1, .sending = 1},
-    {.plain_senders = 0, .receiving = 2, .sending = 2},
-    {.plain_senders = 1, .receiving = 1, .sending = 1, .both = 1},
-    {.plain_senders = 2, .receiving = 2, .sending = 0, .permits = true},
-    {.plain_senders = 1, .receiving = 1, .sending = 1, .timed = true},
-};
-
-TEST_CASE("select: no value is lost, and nobody sleeps on, under every schedule tried", "[explore]") {
-  for (const auto& scene : every_scene) {
-    CAPTURE(&scene - every_scene.data());
-    REQUIRE_NOTHROW(explore(scenario_of(scene)));
-    REQUIRE_NOTHROW(explore({.seeds = 2000, .scheduling = {.pct_depth = 3}}, scenario_of(scene)));
-  }
-}
-
-TEST_CASE("select: a cancel, a close or the end of the context at any step loses nothing", "[explore]") {
-  for (Scene scene : every_scene) {
-    CAPTURE(scene.plain_senders, scene.receiving, scene.sending, scene.both);
-    const std::size_t roots =
-        scene.plain_senders + scene.plain_receivers + scene.receiving + scene.sending + scene.both;
-    for (const auto act : {Scene::Act::close, Scene::Act::destroy}) {
-      scene.act = act;
-      scene.victim = 0;
-      REQUIRE_NOTHROW(explore_each_step(scenario_of(scene)));
-    }
-    // A receiver whose fellows are gone leaves senders that wait for ever: cancel the producers.
-    scene.act = Scene::Act::cancel;
-    for (scene.victim = 0; scene.victim + scene.receiving + scene.plain_receivers < roots; ++scene.victim) {
-      REQUIRE_NOTHROW(explore_each_step(scenario_of(scene)));
-    }
-    if (scene.receiving < 2) continue;
-    scene.victim = roots - 1;
-    REQUIRE_NOTHROW(explore_each_step(scenario_of(scene)));
-  }
 }
 
 TEST_CASE("select: four threads that select on two channels lose nothing", "[threads]") {

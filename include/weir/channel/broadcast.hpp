@@ -17,6 +17,7 @@
 #include <weir/channel/broadcast_options.hpp>
 #include <weir/channel/channel.hpp>
 #include <weir/channel/detail/broadcast_async.hpp>
+#include <weir/channel/detail/broadcast_cases.hpp>
 #include <weir/channel/detail/broadcast_core.hpp>
 #include <weir/channel/detail/broadcast_operations.hpp>
 

@@ -208,8 +208,10 @@ class [[nodiscard("co_await it: nothing happens before")]] Selection {
 
 }  // namespace detail
 
-/// What `select` waits for: `rx.receive()`, `tx.send(value)`, `tx.send_emplace(args...)`, `after(duration)`, or one of
-/// these in a `when`.
+/// What `select` waits for: `rx.receive()`, `rx.receive_some(out, max)`, `tx.send(value)`, `tx.send_emplace(args...)`,
+/// `tx.reserve()`, each of a channel, and but for the last also of a broadcast; `after(duration)`; or one of these in a
+/// `when`. Not `send_all`: a run goes as room comes, so that when another operation won, a part of it could have gone
+/// already; reserve, or send one by one.
 template <class Op>
 concept Selectable = !std::is_reference_v<Op> && requires { typename detail::CaseOf<Op>::type; };
 
@@ -228,13 +230,15 @@ template <Selectable Op>
 
 /// Does exactly one of the operations, the first that can be done, and nothing of the others: no value is received that
 /// is not given, and a value to be sent is moved from only by the send that won. It gives what that one gives, in a
-/// `std::variant` with its index: `std::optional<T>` for a receive (empty: that channel is closed and drained),
-/// `std::monostate` for a send or a time; it throws what that one throws (`Errc::channel_closed` for a send, the reason
+/// `std::variant` with its index: `std::optional<T>` for a receive (empty: that channel is closed and drained), the
+/// number for a `receive_some` (0: the same), a `Permit` for a `reserve`, `std::monostate` for a send or a time; it
+/// throws what that one throws (`Errc::channel_closed` for a send, the reason
 /// for a receive). So a closed channel is always ready: take it out by `when`.
 ///
 /// Fair: when several can be done, it is a matter of chance which one is (the same in each run of the simulator), and
 /// one that is always ready doesn't keep the others from their turn. Who waits is served in the order of the channel's
-/// queue, as ever.
+/// queue, as ever. A `receive_some` wins with its first value, and takes those that are behind it when the select
+/// resumes; nothing is written to its output before it has won. A broadcast's receiver may occur once.
 ///
 /// The channels may be of any kinds and types, and belong to any threads; one may occur several times, at both ends. A
 /// handle must live until the select is awaited. It resumes on the coroutine's home. Cancelling throws

@@ -17,10 +17,12 @@
 ///     that could be lost.
 ///  7. A waiter is in a queue (`queued`), or its outcome stands in `state` and it was woken once. Cancelling takes it
 ///     out under the lock and does nothing to one that is out already: completed beats cancelled.
-///  8. Nobody is posted under the lock (`WakeList`), and no value destroyed (`Trash`); values are moved in under it.
+///  8. One of a `select` is served, or woken, only by who took its claim (`Choice`); one that has lost is taken out as
+///     if it were cancelled. Woken, or with the turn that it found, it alone may receive at its place until it resumes.
+///  9. Nobody is posted under the lock (`WakeList`), and no value destroyed (`Trash`); values are moved in under it.
 /// tests/channel/broadcast_explore_test.cpp checks 1 and 4 to 7 at each step of the simulator, broadcast_test.cpp 2, 3
-/// and 8 by values that use the broadcast while they are copied and destroyed, and broadcast_threads_test.cpp all on
-/// threads.
+/// and 9 by values that use the broadcast while they are copied and destroyed, broadcast_select_test.cpp 8, and
+/// broadcast_threads_test.cpp all on threads.
 #pragma once
 
 #include <cassert>
@@ -98,33 +100,34 @@ class BroadcastCore {
     Trash trash(*this);
     WakeList wake;
     const std::lock_guard lock(mutex_);
-    if (closed_) return WaitState::closed;
-    if (log_.must_wait()) {
+    if (!closed_ && log_.must_wait()) {
       if (!waiter) return WaitState::full;
       senders_waiting_.push(*waiter);
       return WaitState::queued;
     }
+    if (waiter && !waiter->claim()) return WaitState::lost;
+    if (closed_) return WaitState::closed;
     log_.append(construct, trash.nodes);
     wake_receivers(wake);
     return WaitState::done;
   }
+
+  /// The same for who tries before it waits.
+  template <class Construct>
+  WaitState send_at_once(Construct&& construct) {
+    return send(construct, nullptr);
+  }
+  /// Only then `send` gives `full`.
+  [[nodiscard]] static constexpr bool waits_when_full() noexcept { return true; }
 
   /// Begins a call that receives. `nothing`: it waits as `waiter`, or (without one) there is nothing now. `value`: the
   /// values are pinned, and `finish` has to follow. With a waiter whose home wants the turn for others, nothing is done
   /// yet, and `later` is set: then, as after a wait, it resumes with `resume`.
   Found receive(Subscription& s, Run& run, BroadcastWaiter<T>* waiter, bool& later) {
     const std::lock_guard lock(mutex_);
-    if (s.busy || s.reading != 0) {
-      throw Error(Errc::invalid_argument, "a broadcast's receiver receives once at a time: subscribe again for more");
-    }
-    const Found found = log_.look(s, closed_);
+    const Found found = look(s);
     if (found == Found::nothing) {
-      if (waiter) {
-        waiter->subscription = &s;
-        receivers_waiting_.push(*waiter);
-        s.waiter = waiter;
-        s.busy = true;
-      }
+      if (waiter) wait(s, *waiter);
       return found;
     }
     if (waiter && waiter->home && !waiter->home->spend()) {
@@ -132,6 +135,19 @@ class BroadcastCore {
       return found;
     }
     return begin(s, run, found);
+  }
+  /// The same for one of a select. `done`: it is its turn, and `resume` follows, or `abandon_receive`; `lost`: another
+  /// operation of the select came first; `queued`, or (without a waiter) `idle`.
+  WaitState await_turn(Subscription& s, BroadcastWaiter<T>* waiter) {
+    const std::lock_guard lock(mutex_);
+    if (look(s) == Found::nothing) {
+      if (!waiter) return WaitState::idle;
+      wait(s, *waiter);
+      return WaitState::queued;
+    }
+    if (waiter && !waiter->claim()) return WaitState::lost;
+    s.busy = true;
+    return WaitState::done;
   }
   Found resume(Subscription& s, Run& run) noexcept {
     const std::lock_guard lock(mutex_);
@@ -206,10 +222,9 @@ class BroadcastCore {
     if (closed_) return;
     closed_ = true;
     reason_ = std::move(reason);
-    while (!senders_waiting_.empty()) {
-      Waiter& waiter = senders_waiting_.front();
-      senders_waiting_.remove(waiter);
-      waiter.finish(WaitState::closed, wake);
+    while (Waiter* const waiter = senders_waiting_.claim_front()) {
+      senders_waiting_.remove(*waiter);
+      waiter->finish(WaitState::closed, wake);
     }
     wake_receivers(wake);
   }
@@ -225,8 +240,8 @@ class BroadcastCore {
   [[nodiscard]] BroadcastStats stats() const noexcept {
     const std::lock_guard lock(mutex_);
     BroadcastStats stats = log_.stats();
-    stats.waiting_senders = senders_waiting_.size();
-    stats.waiting_receivers = receivers_waiting_.size();
+    stats.waiting_senders = senders_waiting_.count();
+    stats.waiting_receivers = receivers_waiting_.count();
     return stats;
   }
   [[nodiscard]] BroadcastReceiverStats stats(const Subscription& s) const noexcept {
@@ -253,6 +268,18 @@ class BroadcastCore {
     BroadcastNodeList<T> nodes;
   };
 
+  [[nodiscard]] Found look(const Subscription& s) const {
+    if (s.busy || s.reading != 0) {
+      throw Error(Errc::invalid_argument, "a broadcast's receiver receives once at a time: subscribe again for more");
+    }
+    return log_.look(s, closed_);
+  }
+  void wait(Subscription& s, BroadcastWaiter<T>& waiter) noexcept {
+    waiter.subscription = &s;
+    receivers_waiting_.push(waiter);
+    s.waiter = &waiter;
+    s.busy = true;
+  }
   Found begin(Subscription& s, Run& run, Found found) noexcept {
     if (found == Found::end && s.state == State::active) run.reason = reason_;
     return log_.begin(s, run, found);
@@ -291,7 +318,9 @@ class BroadcastCore {
   /// Lets in those that wait for room, in their order; all of them, when nobody is subscribed any more.
   void admit_waiting(WakeList& wake) noexcept {
     while (!senders_waiting_.empty() && !log_.must_wait()) {
-      auto& sender = static_cast<SendWaiter&>(senders_waiting_.front());
+      Waiter* const first = senders_waiting_.claim_front();
+      if (!first) return;
+      auto& sender = static_cast<SendWaiter&>(*first);
       auto how = WaitState::done;
       try {
         const auto construct = [&sender](void* slot) { sender.transfer(sender, slot); };
@@ -324,6 +353,7 @@ class BroadcastCore {
   }
 
   void wake_receiver(BroadcastWaiter<T>& waiter, WakeList& wake) noexcept {
+    if (!waiter.claim()) return take_back_receive(waiter);
     receivers_waiting_.remove(waiter);
     waiter.subscription->waiter = nullptr;
     waiter.finish(WaitState::done, wake);

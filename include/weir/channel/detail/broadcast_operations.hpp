@@ -7,6 +7,7 @@
 #include <new>
 #include <optional>
 #include <string>
+#include <tuple>
 #include <utility>
 
 #include <weir/channel/detail/broadcast_core.hpp>
@@ -40,6 +41,12 @@ class BroadcastOperation : public Cancellable {
     if (promise_) throw Error(Errc::task_consumed, "a broadcast's operation is awaited once");
     if (promise.scope().cancelled()) throw Error(Errc::cancelled);
     promise_ = &promise;
+  }
+  /// For who awaits it as one of several: what it operates on, once.
+  [[nodiscard]] Owner& take_core() {
+    if (promise_ || std::exchange(taken_, true))
+      throw Error(Errc::task_consumed, "a broadcast's operation is awaited once");
+    return owner_;
   }
   void await_suspend(std::coroutine_handle<>) noexcept {
     // Queued: a peer wakes it, and may have done so. Else it was done at once, and gives up its turn.
@@ -80,6 +87,7 @@ class BroadcastOperation : public Cancellable {
   bool queued_ = false;
   bool held_ = false;
   bool resumed_ = false;
+  bool taken_ = false;
 };
 
 /// The caller's value, or the operation's own.
@@ -110,6 +118,12 @@ class [[nodiscard("co_await it: nothing is sent before")]] BroadcastSend : publi
       return true;
     };
   }
+  /// For who awaits it as one of several: where the value comes from.
+  struct Source {
+    void operator()(void* slot) { ::new (slot) T(std::move(*value)); }
+    Value value;
+  };
+  [[nodiscard]] std::tuple<Source> parts() { return std::tuple<Source>(Source{std::move(value_)}); }
   ~BroadcastSend() {
     if (this->destroyed_waiting()) this->owner_.cancel_send(*this);
   }
@@ -162,6 +176,8 @@ class [[nodiscard("co_await it: nothing is received before")]] BroadcastReceive
     run_.max = max;
     run_.skipped = skipped;
   }
+  /// For who awaits it as one of several: the sink, and what the run begins with.
+  [[nodiscard]] std::tuple<Sink, BroadcastRun<T>> parts() { return {std::move(sink_), run_}; }
   ~BroadcastReceive() {
     if (!this->destroyed_waiting() || core().cancel_receive(*this)) return;
     core().abandon_receive(this->owner_);
@@ -221,6 +237,7 @@ template <class T>
 
 template <class T>
 struct BroadcastOne {
+  using Result = std::optional<T>;
   static std::optional<T> take(BroadcastCore<T>& core, BroadcastSubscription<T>& s, BroadcastRun<T>& run, Found found) {
     std::optional<T> value;
     if (has_value_or_throw(run, found)) {
@@ -232,6 +249,7 @@ struct BroadcastOne {
 
 template <class T, class Out>
 struct BroadcastSome {
+  using Result = std::size_t;
   std::size_t take(BroadcastCore<T>& core, BroadcastSubscription<T>& s, BroadcastRun<T>& run, Found found) {
     if (!has_value_or_throw(run, found)) return 0;
     return core.finish(s, run, [this](auto&& v) {

@@ -33,16 +33,6 @@ class ReceiveSuspension : public Suspension<ChannelCore<T, Sync>, ReceiveWaiter<
     ::new (this->slot()) T(std::move(value));
     this->has_value = true;
   }
-  /// Gives the value that was handed over to `use(T&)`. When its move throws, the receiver gets that instead of it.
-  template <class Use>
-  void give_counted(Use&& use) {
-    try {
-      this->give(use);
-    } catch (...) {
-      this->core_.count_undelivered();
-      throw;
-    }
-  }
   /// The value was moved out, or its move threw.
   [[gnu::noinline]] void given(bool moved) noexcept {
     this->has_value = false;
@@ -146,71 +136,62 @@ class ReceiveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspen
   T* front_ = nullptr;
 };
 
-template <class T, class Sync, class Out>
-class ReceiveSomeAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspension<T, Sync>> {
-  using Core = ChannelCore<T, Sync>;
-  using Slow = ReceiveSuspension<T, Sync>;
-
+/// Where a run of values goes, and how many went.
+template <class T, class Out>
+class RunOut {
  public:
-  ReceiveSomeAwaiter(Core& core, Out out, std::size_t max)
-      : ChannelAwaiter<Core, Slow>(core), out_(std::move(out)), max_(max) {}
+  RunOut(Out out, std::size_t max) : out_(std::move(out)), max_(max) {}
 
-  [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
-    const bool has_turn = this->home().spend();
-    if (has_turn && receive_at_once()) [[likely]]
-      return true;
-    return start(has_turn);
-  }
-  std::size_t await_resume() {
-    if (!this->slow()) [[likely]]
-      return taken_;
-    Slow& slow = *this->slow();
-    slow.resumed();
-    if (slow.has_value) {
-      slow.give_counted([this](T& value) {
-        std::size_t used = 0;
-        put_out(&value, 1, used);
-      });
-      taken_ = 1;
-      if (max_ > 1) taken_ += take_more();
-    }
-    if (taken_ == 0) slow.throw_if_failed();
-    return taken_;
-  }
+  [[nodiscard]] std::size_t taken() const noexcept { return taken_; }
 
- private:
-  bool receive_at_once() {
+  /// Without the channel's lock: false says nothing.
+  template <class Core>
+  [[nodiscard]] bool take_at_once(Core& core) {
     // Those before the one that throws are in `out` already, and are to be told of.
     try {
-      this->core().receive_some_at_once(max_, taker());
+      core.receive_some_at_once(max_, [this](T* values, std::size_t n, std::size_t& used) {
+        struct Count {
+          std::size_t& total;
+          std::size_t& used;
+          ~Count() { total += used; }
+        } const count{taken_, used};
+        put(values, n, used);
+      });
     } catch (...) {
       if (taken_ == 0) throw;
     }
     return taken_ != 0;
   }
-  [[gnu::noinline]] bool start(bool tried) {
-    Core& core = this->core();
-    while (this->linger([&core](std::uint32_t n) { return core.linger_for_value(n); })) {
-      if (receive_at_once()) return true;
-    }
-    Slow& slow = this->suspension();
-    if (!tried && receive_at_once()) return slow.settle(WaitState::done);
+  template <class Core>
+  WaitState take_or_wait(Core& core, ReceiveWaiter<T>& waiter) {
     auto attempt = WaitState::idle;
-    taken_ = core.receive_some(user(), max_, &slow, attempt, slow.reason);
-    return slow.settle(attempt);
+    taken_ = core.receive_some(user(), max_, &waiter, attempt, waiter.reason);
+    return attempt;
   }
-  /// What has come since the value that woke us.
-  std::size_t take_more() noexcept {
+  /// The value that woke the receiver, and what has come since.
+  template <class Core>
+  void take_woken(Core& core, ReceiveWaiter<T>& waiter) {
+    try {
+      waiter.give([this](T& value) {
+        std::size_t used = 0;
+        put(&value, 1, used);
+      });
+    } catch (...) {
+      core.count_undelivered();
+      throw;
+    }
+    taken_ = 1;
+    if (max_ == 1) return;
     auto attempt = WaitState::idle;
     try {
-      return this->core().receive_some(user(), max_ - 1, nullptr, attempt, this->slow()->reason);
+      taken_ += core.receive_some(user(), max_ - 1, nullptr, attempt, waiter.reason);
     } catch (...) {
-      // That value stays in the channel, for the next call to meet.
-      return 0;
+      // It stays in the channel, for the next call to meet.
     }
   }
 
-  void put_out(T* values, std::size_t n, std::size_t& used) {
+ private:
+  void put(T* values, std::size_t n, std::size_t& used) {
     if constexpr (std::contiguous_iterator<Out> && std::is_trivially_copyable_v<T>) {
       if constexpr (std::is_same_v<std::iter_value_t<Out>, T>) {
         std::memcpy(static_cast<void*>(std::to_address(out_)), values, n * sizeof(T));
@@ -225,23 +206,51 @@ class ReceiveSomeAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSu
     }
   }
   [[nodiscard]] auto user() noexcept {
-    return [this](T* values, std::size_t n, std::size_t& used) { put_out(values, n, used); };
-  }
-  /// The same, counted in `taken_`.
-  [[nodiscard]] auto taker() noexcept {
-    return [this](T* values, std::size_t n, std::size_t& used) {
-      struct Count {
-        std::size_t& total;
-        std::size_t& used;
-        ~Count() { total += used; }
-      } const count{taken_, used};
-      put_out(values, n, used);
-    };
+    return [this](T* values, std::size_t n, std::size_t& used) { put(values, n, used); };
   }
 
   Out out_;
   std::size_t max_;
   std::size_t taken_ = 0;
+};
+
+template <class T, class Sync, class Out>
+class ReceiveSomeAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspension<T, Sync>> {
+  using Core = ChannelCore<T, Sync>;
+  using Slow = ReceiveSuspension<T, Sync>;
+
+ public:
+  ReceiveSomeAwaiter(Core& core, Out out, std::size_t max)
+      : ChannelAwaiter<Core, Slow>(core), run_(std::move(out), max) {}
+
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
+    const bool has_turn = this->home().spend();
+    if (has_turn && run_.take_at_once(this->core())) [[likely]]
+      return true;
+    return start(has_turn);
+  }
+  std::size_t await_resume() {
+    if (!this->slow()) [[likely]]
+      return run_.taken();
+    Slow& slow = *this->slow();
+    slow.resumed();
+    if (slow.has_value) run_.take_woken(this->core(), slow);
+    if (run_.taken() == 0) slow.throw_if_failed();
+    return run_.taken();
+  }
+
+ private:
+  [[gnu::noinline]] bool start(bool tried) {
+    Core& core = this->core();
+    while (this->linger([&core](std::uint32_t n) { return core.linger_for_value(n); })) {
+      if (run_.take_at_once(core)) return true;
+    }
+    Slow& slow = this->suspension();
+    if (!tried && run_.take_at_once(core)) return slow.settle(WaitState::done);
+    return slow.settle(run_.take_or_wait(core, slow));
+  }
+
+  RunOut<T, Out> run_;
 };
 
 }  // namespace weir::detail

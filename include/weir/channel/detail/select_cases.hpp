@@ -26,6 +26,10 @@
 
 namespace weir::detail {
 
+/// An operation that gives up what it is made of.
+template <class Op>
+concept AsCase = requires(Op& operation) { operation.take_core(); };
+
 /// What the cases of a select know of it.
 struct SelectCommon {
   void enlist(Waiter& waiter) noexcept {
@@ -48,7 +52,8 @@ class ReceiveCase {
   using Result = std::optional<T>;
   static constexpr bool is_timer = false;
 
-  explicit ReceiveCase(Operation<ReceiveAwaiter<T, Sync>, Core>&& operation) : core_(operation.take_core()) {}
+  template <AsCase Op>
+  explicit ReceiveCase(Op&& operation) : core_(operation.take_core()) {}
   ReceiveCase(const ReceiveCase&) = delete;
   ReceiveCase& operator=(const ReceiveCase&) = delete;
   ~ReceiveCase() {
@@ -97,26 +102,53 @@ class ReceiveCase {
     core_->describe(text);
   }
 
- private:
+ protected:
   void keep(T& value) {
     ::new (waiter_.slot()) T(std::move(value));
     waiter_.has_value = true;
   }
 
   const CoreRef<Core> core_;
-  bool entered_ = false;
   ReceiveWaiter<T> waiter_;
+
+ private:
+  bool entered_ = false;
 };
 
-template <class T, class Sync, class Source>
-class SendCase {
-  using Core = ChannelCore<T, Sync>;
+/// Waits for one value, and takes those that are behind it when it has won.
+template <class T, class Sync, class Out>
+class ReceiveSomeCase : public ReceiveCase<T, Sync> {
+ public:
+  using Result = std::size_t;
 
+  template <AsCase Op>
+  explicit ReceiveSomeCase(Op&& operation)
+      : ReceiveCase<T, Sync>(operation),
+        run_(std::get<0>(std::move(operation.parts())), std::get<1>(operation.parts())) {}
+
+  [[nodiscard]] bool try_at_once() { return run_.take_at_once(*this->core_); }
+  void take(Result& result) {
+    if (this->waiter_.has_value) {
+      run_.take_woken(*this->core_, this->waiter_);
+    } else if (run_.taken() == 0 && this->waiter_.reason) {
+      std::rethrow_exception(std::move(this->waiter_.reason));
+    }
+    result = run_.taken();
+  }
+
+ private:
+  RunOut<T, Out> run_;
+};
+
+/// A send to a channel, or to a broadcast.
+template <class Core, class Source>
+class SendCase {
  public:
   using Result = std::monostate;
   static constexpr bool is_timer = false;
 
-  explicit SendCase(Operation<SendAwaiter<T, Sync, Source>, Core, Source>&& operation)
+  template <AsCase Op>
+  explicit SendCase(Op&& operation)
       : core_(operation.take_core()), waiter_(std::get<0>(std::move(operation.parts()))) {}
   SendCase(const SendCase&) = delete;
   SendCase& operator=(const SendCase&) = delete;
@@ -165,6 +197,60 @@ class SendCase {
   bool entered_ = false;
   WaitState how_ = WaitState::idle;
   Wait waiter_;
+};
+
+template <class T, class Sync>
+class ReserveCase {
+  using Core = ChannelCore<T, Sync>;
+
+ public:
+  using Result = Permit<T, Sync>;
+  static constexpr bool is_timer = false;
+
+  template <AsCase Op>
+  explicit ReserveCase(Op&& operation) : core_(operation.take_core()) {}
+  ReserveCase(const ReserveCase&) = delete;
+  ReserveCase& operator=(const ReserveCase&) = delete;
+  ~ReserveCase() {
+    if (outcome() == WaitState::done) core_->release_permit();
+  }
+
+  [[nodiscard]] bool try_at_once() {
+    how_ = core_->reserve(nullptr);
+    return how_ == WaitState::done || !core_->waits_when_full();
+  }
+  WaitState enter(SelectCommon& common) {
+    common.enlist(waiter_);
+    entered_ = true;
+    how_ = core_->reserve(&waiter_);
+    if (how_ == WaitState::queued || common.choice.claim(&waiter_)) return how_;
+    // Room is room: taken and given back, it has cost nobody a value.
+    if (how_ == WaitState::done) core_->release_permit();
+    return how_ = WaitState::lost;
+  }
+  void leave() noexcept {
+    if (!std::exchange(entered_, false)) return;
+    core_->cancel_send(waiter_);
+  }
+  [[nodiscard]] bool won(const Choice& choice) const noexcept { return choice.winner == &waiter_; }
+  void take(Result& result) {
+    const WaitState how = outcome();
+    if (how != WaitState::done) throw Error(failure_of(how));
+    how_ = WaitState::idle;
+    result = Result(core_);
+  }
+  void describe(std::string& text) const {
+    text += "reserve in ";
+    core_->describe(text);
+  }
+
+ private:
+  [[nodiscard]] WaitState outcome() const noexcept { return how_ == WaitState::queued ? waiter_.state : how_; }
+
+  const CoreRef<Core> core_;
+  bool entered_ = false;
+  WaitState how_ = WaitState::idle;
+  SendWaiter waiter_;
 };
 
 /// What `after` returns.
@@ -233,9 +319,17 @@ template <class T, class Sync>
 struct CaseOf<Operation<ReceiveAwaiter<T, Sync>, ChannelCore<T, Sync>>> {
   using type = ReceiveCase<T, Sync>;
 };
+template <class T, class Sync, class Out>
+struct CaseOf<Operation<ReceiveSomeAwaiter<T, Sync, Out>, ChannelCore<T, Sync>, Out, std::size_t>> {
+  using type = ReceiveSomeCase<T, Sync, Out>;
+};
 template <class T, class Sync, class Source>
 struct CaseOf<Operation<SendAwaiter<T, Sync, Source>, ChannelCore<T, Sync>, Source>> {
-  using type = SendCase<T, Sync, Source>;
+  using type = SendCase<ChannelCore<T, Sync>, Source>;
+};
+template <class T, class Sync>
+struct CaseOf<Operation<ReserveAwaiter<T, Sync>, ChannelCore<T, Sync>>> {
+  using type = ReserveCase<T, Sync>;
 };
 template <>
 struct CaseOf<After> {
