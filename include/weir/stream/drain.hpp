@@ -11,12 +11,18 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <span>
 #include <utility>
 #include <vector>
 
 #include <weir/channel/channel.hpp>
 #include <weir/core/task.hpp>
+#include <weir/core/this_task.hpp>
+#include <weir/core/timer.hpp>
+#include <weir/core/with_cancellation.hpp>
 #include <weir/stream/collector.hpp>
+#include <weir/stream/detail/error_handler.hpp>
+#include <weir/stream/detail/now_or_later.hpp>
 #include <weir/stream/detail/run_buffer.hpp>
 #include <weir/stream/detail/stream_core.hpp>
 #include <weir/stream/error_policy.hpp>
@@ -66,6 +72,9 @@ class ProcessedEvent {
   std::uint64_t id_ = 0;
   std::optional<detail::item_t<C>> item_;
   std::exception_ptr error_;
+  /// Of those that failed: how many were handed to the dead letters, and what is to become of the rest.
+  std::size_t dead_lettered_ = 0;
+  ErrorPolicy policy_ = ErrorPolicy::stop;
   std::vector<typename Collector<C, Collection>::Staged> staged_;
 };
 
@@ -92,6 +101,7 @@ class Drain {
         rx_(pipeline_->receiver_end()),
         counters_(pipeline_->add_worker()),
         collector_(pipeline_->collector()),
+        handler_(pipeline_->error_handler()),
         worker_(pipeline_->next_worker()) {}
   Drain(const Drain&) = delete;
   Drain& operator=(const Drain&) = delete;
@@ -124,10 +134,14 @@ class Drain {
     return &*current_;
   }
 
-  /// Calls the receiver, collects what it returns, counts, and deals with what it throws. A plain receiver is called at
-  /// once.
+  /// Calls the receiver, collects what it returns, counts, and deals with what it throws as the stream's error policy
+  /// says. A plain receiver is called at once, and unless the policy waits there is nothing to wait for.
   auto process(event_type& event) {
     if constexpr (plain) {
+      if constexpr (Pipeline::takes_collector) {
+        // What a failed attempt collected is not collected.
+        if (handler_) return process_staged(event);
+      }
       try {
         if constexpr (returns_nothing) {
           invoke(event, collector_);
@@ -135,32 +149,27 @@ class Drain {
         } else {
           collect(invoke(event, collector_));
         }
+        if (handler_) handler_->succeeded();
         count(counters_.processed);
       } catch (...) {
-        fail(event.id(), std::current_exception());
+        return detail::NowOrLater<void>(failed(event, std::current_exception()));
       }
-      return detail::Immediate<void>();
+      return detail::NowOrLater<void>();
     } else {
       return process_later(event);
     }
   }
 
-  /// Only calls the receiver: for strategies that settle in another order. Everything called must be settled.
+  /// Only calls the receiver, as often as the error policy says: for strategies that settle in another order.
+  /// Everything called must be settled.
   auto call(event_type& event) {
     if constexpr (plain) {
       outcome_type outcome(event.id());
-      try {
-        auto staging = collector_.stage_into(outcome.staged_);
-        if constexpr (returns_nothing) {
-          invoke(event, staging);
-          stage_nothing(outcome);
-        } else {
-          stage(outcome, invoke(event, staging));
-        }
-      } catch (...) {
-        outcome.error_ = std::current_exception();
+      attempt(event, outcome);
+      if (outcome.error_ && handler_) {
+        return detail::NowOrLater<outcome_type>(recovered(event, std::move(outcome)));
       }
-      return detail::Immediate<outcome_type>(std::move(outcome));
+      return detail::NowOrLater<outcome_type>(std::move(outcome));
     } else {
       return call_later(event);
     }
@@ -169,8 +178,12 @@ class Drain {
   /// Collects what an event gave, and counts it. Not at the same time as the other functions of this drain.
   void settle(outcome_type&& outcome) noexcept {
     try {
+      if (outcome.dead_lettered_ != 0) {
+        count(counters_.dead_lettered);
+        return;
+      }
       if (outcome.error_) {
-        fail(outcome.id_, std::move(outcome.error_));
+        fail(outcome.id_, std::move(outcome.error_), handler_ ? outcome.policy_ : pipeline_->error_policy());
         return;
       }
       if (!outcome.staged_.empty()) collector_.collect_staged(outcome.staged_);
@@ -185,8 +198,11 @@ class Drain {
   /// come, or `discard` it if the stream is stopping.
   void begin(event_type& event) noexcept { event.set_started(pipeline_->clock().now()); }
   void discard(event_type&) noexcept { count(counters_.discarded); }
-  /// Settles an event that could not be processed, such as when the user's function that sorts events throws.
-  void reject(const event_type& event, std::exception_ptr error) noexcept { fail(event.id(), std::move(error)); }
+  /// Settles an event that could not be processed, such as when the user's function that sorts events throws: as the
+  /// error policy says, except that it can't be tried again.
+  auto reject(event_type& event, std::exception_ptr error) {
+    return detail::NowOrLater<void>(failed(event, std::move(error), false));
+  }
 
   /// How many events the strategy may keep for later: what its `kept(capacity)` said.
   [[nodiscard]] std::size_t kept() const noexcept { return pipeline_->kept(); }
@@ -266,18 +282,83 @@ class Drain {
     if constexpr (std::is_void_v<C> && !std::is_same_v<Collection, Nothing>) outcome.item_.emplace();
   }
 
-  Task<> process_later(event_type& event) {
+  /// One call of a plain receiver with an event, or a batch.
+  void attempt(typename Pipeline::input_type input, outcome_type& outcome) noexcept {
     try {
+      auto staging = collector_.stage_into(outcome.staged_);
       if constexpr (returns_nothing) {
-        co_await invoke(event, collector_);
-        collect_nothing();
+        invoke(input, staging);
+        stage_nothing(outcome);
       } else {
-        collect(co_await invoke(event, collector_));
+        stage(outcome, invoke(input, staging));
       }
-      count(counters_.processed);
+      if (handler_) handler_->succeeded();
     } catch (...) {
-      fail(event.id(), std::current_exception());
+      outcome.error_ = std::current_exception();
     }
+  }
+  Task<> attempt_later(typename Pipeline::input_type input, outcome_type& outcome) {
+    try {
+      auto staging = collector_.stage_into(outcome.staged_);
+      if constexpr (returns_nothing) {
+        co_await invoke(input, staging);
+        stage_nothing(outcome);
+      } else {
+        stage(outcome, co_await invoke(input, staging));
+      }
+      if (handler_) handler_->succeeded();
+    } catch (...) {
+      outcome.error_ = std::current_exception();
+    }
+  }
+
+  detail::NowOrLater<void> process_staged(event_type& event) {
+    outcome_type outcome(event.id());
+    attempt(event, outcome);
+    if (outcome.error_) return detail::NowOrLater<void>(failed(event, std::move(outcome.error_)));
+    settle(std::move(outcome));
+    return detail::NowOrLater<void>();
+  }
+  /// Empty: it is settled.
+  Task<> failed(event_type& event, std::exception_ptr error, bool again = true) {
+    if (!handler_) {
+      fail(event.id(), std::move(error));
+      return {};
+    }
+    return recovered_and_settled(event, std::move(error), again);
+  }
+  Task<> recovered_and_settled(event_type& event, std::exception_ptr error, bool again) {
+    outcome_type outcome(event.id());
+    outcome.error_ = std::move(error);
+    auto recovering = recover(std::span(&event, 1), outcome, again);
+    co_await std::move(recovering);
+    settle(std::move(outcome));
+  }
+  Task<outcome_type> recovered(event_type& event, outcome_type outcome) {
+    auto recovering = recover(std::span(&event, 1), outcome);
+    co_await std::move(recovering);
+    co_return outcome;
+  }
+
+  Task<> process_later(event_type& event) {
+    outcome_type outcome(event.id());
+    try {
+      auto staging = collector_.stage_into(outcome.staged_);
+      if constexpr (returns_nothing) {
+        co_await invoke(event, staging);
+        stage_nothing(outcome);
+      } else {
+        stage(outcome, co_await invoke(event, staging));
+      }
+      if (handler_) handler_->succeeded();
+    } catch (...) {
+      outcome.error_ = std::current_exception();
+    }
+    if (outcome.error_ && handler_) {
+      auto recovering = recover(std::span(&event, 1), outcome);
+      co_await std::move(recovering);
+    }
+    settle(std::move(outcome));
   }
 
   Task<outcome_type> call_later(event_type& event) {
@@ -290,10 +371,111 @@ class Drain {
       } else {
         stage(outcome, co_await invoke(event, staging));
       }
+      if (handler_) handler_->succeeded();
     } catch (...) {
       outcome.error_ = std::current_exception();
     }
+    if (outcome.error_ && handler_) {
+      auto recovering = recover(std::span(&event, 1), outcome);
+      co_await std::move(recovering);
+    }
     co_return outcome;
+  }
+
+  /// What the error policy says about an event, or a batch, that failed: afterwards the outcome has no error, or says
+  /// how many from the front went to the dead letters and what is to become of the rest. Moves from those that went.
+  Task<> recover(std::span<event_type> events, outcome_type& outcome, bool again = true) {
+    Home& home = co_await this_task::home();
+    std::uint32_t attempts = 1;
+    std::size_t link = 0;
+    for (;;) {
+      outcome.policy_ = ErrorPolicy::continue_;
+      if (cancelled_with_stream(outcome.error_)) co_return;
+      detail::ErrorStep<T> step;
+      try {
+        step = handler_->decide(link, FailedEvent<T>(events, outcome.error_, attempts), home);
+      } catch (...) {
+        outcome.error_ = std::current_exception();
+        step.decision = ErrorPolicy::stop;
+      }
+      if (step.letters) {
+        auto burying = bury(events, *step.letters, outcome.error_, attempts);
+        const std::size_t sent = co_await std::move(burying);
+        outcome.dead_lettered_ += sent;
+        events = events.subspan(sent);
+        if (events.empty()) co_return;
+        continue;
+      }
+      if (step.decision.kind() != ErrorDecision::Kind::again) {
+        if (step.decision.kind() == ErrorDecision::Kind::end) outcome.policy_ = ErrorPolicy::stop;
+        co_return;
+      }
+      if (!again) continue;
+      auto waiting = wait(step.decision.delay());
+      const bool waited = co_await std::move(waiting);
+      if (!waited) co_return;
+      ++attempts;
+      link = 0;
+      outcome.error_ = nullptr;
+      outcome.staged_.clear();
+      outcome.item_.reset();
+      for (event_type& event : events) begin(event);
+      if constexpr (plain) {
+        attempt(input_of(events), outcome);
+      } else {
+        auto calling = attempt_later(input_of(events), outcome);
+        co_await std::move(calling);
+      }
+      if (!outcome.error_) co_return;
+    }
+  }
+  [[nodiscard]] static typename Pipeline::input_type input_of(std::span<event_type>& events) noexcept {
+    if constexpr (std::same_as<typename Pipeline::input_type, event_type&>) {
+      return events.front();
+    } else {
+      return events;
+    }
+  }
+
+  /// False: the stream discards, or is cancelled at once.
+  Task<bool> wait(TimeService::Duration delay) {
+    if (stopping()) co_return false;
+    try {
+      co_await with_cancellation(pipeline_->discard_token(), sleep_for(delay));
+    } catch (const Error&) {
+      co_return false;
+    }
+    co_return !stopping();
+  }
+
+  /// How many were sent, in order.
+  Task<std::size_t> bury(std::span<event_type> events, const ChannelSender<DeadLetter<T>>& letters,
+                         std::exception_ptr error, std::uint32_t attempts) {
+    std::size_t sent = 0;
+    const ChannelSender<DeadLetter<T>> tx = handler_->copy(letters);
+    for (event_type& event : events) {
+      DeadLetter<T> letter(std::move(event), error, attempts);
+      bool refused = false;
+      try {
+        if (!tx.try_send(std::move(letter))) {
+          if (stopping()) {
+            refused = true;
+          } else {
+            auto sending = tx.send(std::move(letter));
+            co_await with_cancellation(pipeline_->discard_token(), std::move(sending));
+          }
+        }
+      } catch (...) {
+        refused = true;
+      }
+      if (refused) {
+        std::destroy_at(&event);
+        std::construct_at(&event, std::move(letter.event()));
+        break;
+      }
+      ++sent;
+    }
+    co_return sent;
   }
 
   /// A receiver that was cancelled with the stream did not fail.
@@ -302,6 +484,9 @@ class Drain {
            detail::is_error_code(error, [](const std::error_code& code) { return is_cancellation(code); });
   }
   void fail(std::uint64_t id, std::exception_ptr error) noexcept {
+    fail(id, std::move(error), pipeline_->error_policy());
+  }
+  void fail(std::uint64_t id, std::exception_ptr error, ErrorPolicy policy) noexcept {
     if (cancelled_with_stream(error)) {
       count(counters_.discarded);
       return;
@@ -312,7 +497,7 @@ class Drain {
       // No memory for the error: it is still counted.
     }
     count(counters_.failed);
-    if (pipeline_->error_policy() == ErrorPolicy::stop) pipeline_->worker_threw(std::move(error));
+    if (policy == ErrorPolicy::stop) pipeline_->worker_threw(std::move(error));
   }
 
   /// How many to take. Runs spare critical sections, but what is in a run waits for this worker while others may be
@@ -355,6 +540,8 @@ class Drain {
   ChannelReceiver<Element> rx_;
   detail::WorkerCounters& counters_;
   Collector<C, Collection> collector_;
+  /// Null: the error policy is `stop` or `continue_`.
+  const detail::ErrorHandler<T>* handler_;
   std::size_t worker_;
   std::size_t plan_ = 1;
   std::size_t run_length_ = 1;

@@ -30,10 +30,12 @@ template <class X>
 inline constexpr bool said = !std::same_as<X, NotSaid>;
 
 /// The settings whose types don't change the builder's.
+template <class T>
 struct StreamSettings {
   std::string name;
   std::size_t capacity = 1024;
   ErrorPolicy error_policy = ErrorPolicy::stop;
+  std::shared_ptr<const ErrorHandler<T>> error_handler;
   std::optional<TimeService::Duration> timeout;
 };
 
@@ -70,7 +72,7 @@ template <class T, class Executor, class SenderFunction = detail::NotSaid, class
           class ReceiverFunction = detail::NotSaid, class Policy = detail::NotSaid, class Item = detail::NotSaid>
 class [[nodiscard("nothing runs before start()")]] StreamBuilder {
  public:
-  StreamBuilder(Executor executor, detail::StreamSettings settings, SenderFunction from, StrategyType how,
+  StreamBuilder(Executor executor, detail::StreamSettings<T> settings, SenderFunction from, StrategyType how,
                 ReceiverFunction to, Policy policy)
       : executor_(std::move(executor)),
         settings_(std::move(settings)),
@@ -98,9 +100,31 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
   /// What to do when a receiver throws: `weir::stop` (the default) or `weir::continue_`; see `ErrorPolicy`.
   StreamBuilder& on_error(ErrorPolicy policy) & noexcept {
     settings_.error_policy = policy;
+    settings_.error_handler.reset();
     return *this;
   }
   StreamBuilder&& on_error(ErrorPolicy policy) && noexcept { return std::move(this->on_error(policy)); }
+  /// The same with a chain: `weir::retry(policy).otherwise(weir::dead_letter(tx))`; see `ErrorChain`.
+  template <class... Links>
+  StreamBuilder& on_error(ErrorChain<Links...> chain) & {
+    settings_.error_handler = std::make_shared<const detail::ChainHandler<T, Links...>>(std::move(chain).links());
+    return *this;
+  }
+  template <class... Links>
+  StreamBuilder&& on_error(ErrorChain<Links...> chain) && {
+    return std::move(this->on_error(std::move(chain)));
+  }
+  /// The same with a function that decides: see `ErrorFunction`.
+  template <class F>
+    requires ErrorFunction<const F, T>
+  StreamBuilder& on_error(F function) & {
+    return on_error(decide(std::move(function)));
+  }
+  template <class F>
+    requires ErrorFunction<const F, T>
+  StreamBuilder&& on_error(F function) && {
+    return std::move(this->on_error(decide(std::move(function))));
+  }
 
   /// Cancels the stream forcefully so long after its start, unless it has ended; the outcome is then `timed_out`.
   template <class Rep, class Period>
@@ -206,15 +230,15 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
         return Collector<C, Collection>(ActualPolicy());
       }
     }();
-    auto running =
-        std::make_shared<Running>(std::move(settings_.name), executor_, std::move(collector), std::move(receiver_),
-                                  settings_.error_policy, std::move(tx), std::move(rx), room);
+    auto running = std::make_shared<Running>(std::move(settings_.name), executor_, std::move(collector),
+                                             std::move(receiver_), settings_.error_policy,
+                                             std::move(settings_.error_handler), std::move(tx), std::move(rx), room);
     Running::start(running, std::move(sender_), std::move(strategy_), settings_.timeout);
     return EmittingTask<T, C, Collection>(std::move(running));
   }
 
   Executor executor_;
-  detail::StreamSettings settings_;
+  detail::StreamSettings<T> settings_;
   SenderFunction sender_;
   StrategyType strategy_;
   ReceiverFunction receiver_;

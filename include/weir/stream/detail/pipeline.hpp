@@ -17,6 +17,7 @@
 #include <weir/core/spawn.hpp>
 #include <weir/core/task.hpp>
 #include <weir/core/this_task.hpp>
+#include <weir/stream/detail/error_handler.hpp>
 #include <weir/stream/detail/stream_state.hpp>
 #include <weir/stream/drain.hpp>
 #include <weir/stream/emitter.hpp>
@@ -77,18 +78,22 @@ class Pipeline final : public StreamState<T, C, Collection> {
   };
 
   Pipeline(std::string name, const Executor& executor, Collector<C, Collection> collector, Receiver function,
-           ErrorPolicy error_policy, ChannelSender<Element> tx, ChannelReceiver<Element> rx, const Room& room)
+           ErrorPolicy error_policy, std::shared_ptr<const ErrorHandler<T>> error_handler, ChannelSender<Element> tx,
+           ChannelReceiver<Element> rx, const Room& room)
       : State(std::move(name), context_of(executor), std::move(collector)),
         executor_(executor),
         receiver_(std::move(function)),
-        error_policy_(error_policy),
+        error_policy_(error_handler ? error_handler->last() : error_policy),
+        error_handler_(std::move(error_handler)),
         run_limit_(room.run),
         kept_(room.kept),
         tx_(std::move(tx)),
         rx_(std::move(rx)) {}
 
   [[nodiscard]] Receiver& receiver() noexcept { return *receiver_; }
+  /// For what can't be tried again or put aside; and for everything, where there is no handler.
   [[nodiscard]] ErrorPolicy error_policy() const noexcept { return error_policy_; }
+  [[nodiscard]] const ErrorHandler<T>* error_handler() const noexcept { return error_handler_.get(); }
   [[nodiscard]] std::size_t run_limit() const noexcept { return run_limit_; }
   [[nodiscard]] std::size_t kept() const noexcept { return kept_; }
   [[nodiscard]] const ChannelReceiver<Element>& receiver_end() const noexcept { return rx_; }
@@ -165,11 +170,15 @@ class Pipeline final : public StreamState<T, C, Collection> {
   }
   void close_channel() noexcept override { tx_.close(); }
   void discard_buffered() noexcept override { rx_.discard(); }
-  void give_up_functions() noexcept override { receiver_.reset(); }
+  void give_up_functions() noexcept override {
+    receiver_.reset();
+    error_handler_.reset();
+  }
 
   Executor executor_;
   std::optional<Receiver> receiver_;
   ErrorPolicy error_policy_;
+  std::shared_ptr<const ErrorHandler<T>> error_handler_;
   std::size_t run_limit_;
   std::size_t kept_;
   ChannelSender<Element> tx_;

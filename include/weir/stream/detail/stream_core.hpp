@@ -47,6 +47,7 @@ struct alignas(64) WorkerCounters {
   std::atomic<std::uint64_t> taken{0};
   std::atomic<std::uint64_t> processed{0};
   std::atomic<std::uint64_t> failed{0};
+  std::atomic<std::uint64_t> dead_lettered{0};
   std::atomic<std::uint64_t> discarded{0};
 
   static void add(std::atomic<std::uint64_t>& counter, std::uint64_t n = 1) noexcept {
@@ -90,6 +91,8 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
     ids_.compare_exchange_strong(id, id - 1, std::memory_order_relaxed);
   }
   [[nodiscard]] const CancellationToken& token() const noexcept { return source_.token(); }
+  /// Cancelled once the stream discards: for receivers' workers that wait for something else than an event.
+  [[nodiscard]] const CancellationToken& discard_token() const noexcept { return discard_source_.token(); }
 
   [[nodiscard]] StreamStatus status() const {
     const std::lock_guard lock(mutex_);
@@ -160,6 +163,7 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   std::atomic<int> level_{0};
   std::atomic<bool> done_{false};
   CancellationSource source_;
+  CancellationSource discard_source_;
   Cause cause_ = Cause::none;
   std::exception_ptr error_;
   bool sender_alive_ = false;
@@ -289,6 +293,7 @@ inline bool StreamCore::cancel(CancellationLevel level, Cause cause, std::except
   source_.cancel(cause == Cause::timed_out ? Errc::timed_out : Errc::cancelled);
   tell_roots(level >= CancellationLevel::immediate);
   if (level >= CancellationLevel::forceful) {
+    discard_source_.cancel(cause == Cause::timed_out ? Errc::timed_out : Errc::cancelled);
     close_channel();
     discard_buffered();
   }
@@ -338,6 +343,7 @@ inline StreamStats StreamCore::stats() const {
     for (const WorkerCounters& worker : counters_) {
       stats.processed += worker.processed.load(std::memory_order_acquire);
       stats.failed += worker.failed.load(std::memory_order_acquire);
+      stats.dead_lettered += worker.dead_lettered.load(std::memory_order_acquire);
       stats.discarded += worker.discarded.load(std::memory_order_acquire);
       taken += worker.taken.load(std::memory_order_acquire);
     }
@@ -345,7 +351,7 @@ inline StreamStats StreamCore::stats() const {
   }
   // The workers first: what they have settled, the channel has counted before.
   stats.in_progress = taken;
-  const std::uint64_t settled = stats.processed + stats.failed + stats.discarded;
+  const std::uint64_t settled = stats.processed + stats.failed + stats.dead_lettered + stats.discarded;
   count_channel(stats);
   stats.in_progress -= settled;
   stats.started = started_;

@@ -139,10 +139,15 @@ class ByKey {
       auto* event = drain.next();
       if (!event) continue;
       std::size_t hash = 0;
+      std::exception_ptr error;
       try {
         hash = hash_of(key, *event);
       } catch (...) {
-        drain.reject(*event, std::current_exception());
+        error = std::current_exception();
+      }
+      if (error) {
+        turn.pass();
+        co_await drain.reject(*event, std::move(error));
         continue;
       }
       const bool owner = lanes->enter(hash, *event);

@@ -1,0 +1,77 @@
+/// A chain of error policies behind one type, so that a stream's type does not depend on it.
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <mutex>
+#include <tuple>
+#include <utility>
+
+#include <weir/stream/error_policy.hpp>
+
+namespace weir::detail {
+
+/// One a stream, shared by its workers.
+template <class T>
+class ErrorHandler {
+ public:
+  ErrorHandler() = default;
+  ErrorHandler(const ErrorHandler&) = delete;
+  ErrorHandler& operator=(const ErrorHandler&) = delete;
+  virtual ~ErrorHandler() = default;
+
+  /// What is to be done about a failure. Asks the links from `link` on, and moves it behind the one that decided.
+  [[nodiscard]] virtual ErrorStep<T> decide(std::size_t& link, const FailedEvent<T>& failed, Home& home) const = 0;
+  /// The receiver returned.
+  virtual void succeeded() const noexcept = 0;
+  /// What becomes of what can't be tried again or put aside, such as an item that the collection refuses.
+  [[nodiscard]] virtual ErrorPolicy last() const noexcept = 0;
+
+  /// A handle of one's own, as a handle is for one party.
+  [[nodiscard]] ChannelSender<DeadLetter<T>> copy(const ChannelSender<DeadLetter<T>>& letters) const {
+    const std::lock_guard lock(mutex_);
+    return letters;
+  }
+
+ private:
+  mutable std::mutex mutex_;
+};
+
+template <class T, class... Links>
+class ChainHandler final : public ErrorHandler<T> {
+ public:
+  explicit ChainHandler(std::tuple<Links...> links) : links_(std::move(links)) {}
+
+  [[nodiscard]] ErrorStep<T> decide(std::size_t& link, const FailedEvent<T>& failed, Home& home) const override {
+    ErrorStep<T> step;
+    std::size_t number = 0;
+    const auto ask = [&](const auto& each) {
+      if (number++ < link) return false;
+      step = each.decide(failed, home);
+      link = number;
+      return step.letters || step.decision.kind() != ErrorDecision::Kind::next;
+    };
+    const bool decided = std::apply([&](const auto&... each) { return (ask(each) || ...); }, links_);
+    if (!decided) step.decision = stop;
+    return step;
+  }
+  void succeeded() const noexcept override {
+    const auto tell = [](const auto& link) {
+      if constexpr (requires { link.succeeded(); }) link.succeeded();
+    };
+    std::apply([&](const auto&... each) { (tell(each), ...); }, links_);
+  }
+  [[nodiscard]] ErrorPolicy last() const noexcept override {
+    using Link = std::tuple_element_t<sizeof...(Links) - 1, std::tuple<Links...>>;
+    if constexpr (std::same_as<Link, PolicyLink>) {
+      return std::get<sizeof...(Links) - 1>(links_).policy;
+    } else {
+      return stop;
+    }
+  }
+
+ private:
+  std::tuple<Links...> links_;
+};
+
+}  // namespace weir::detail
