@@ -36,6 +36,7 @@
 #include <weir/core/when_any.hpp>
 #include <weir/core/with_cancellation.hpp>
 #include <weir/core/with_scope.hpp>
+#include <weir/stream/batch.hpp>
 #include <weir/stream/cancellation_level.hpp>
 #include <weir/stream/collect.hpp>
 #include <weir/stream/collector.hpp>
@@ -46,10 +47,12 @@
 #include <weir/stream/error_policy.hpp>
 #include <weir/stream/event.hpp>
 #include <weir/stream/final_event.hpp>
-#include <weir/stream/lines_of.hpp>
 #include <weir/stream/receiver.hpp>
 #include <weir/stream/sender.hpp>
+#include <weir/stream/source/lines_of.hpp>
+#include <weir/stream/source/records_of.hpp>
 #include <weir/stream/stats.hpp>
+#include <weir/stream/strategy/batched.hpp>
 #include <weir/stream/strategy/by_key.hpp>
 #include <weir/stream/strategy/ordered.hpp>
 #include <weir/stream/strategy/parallel.hpp>

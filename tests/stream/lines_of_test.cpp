@@ -1,30 +1,18 @@
-#include <weir/stream/lines_of.hpp>
+#include <weir/stream/source/lines_of.hpp>
 
 #include "support/catch.hpp"
 
 #include <filesystem>
-#include <fstream>
 #include <string>
 #include <vector>
 
 #include "stream/run.hpp"
+#include "stream/temporary_file.hpp"
 
 namespace {
 
 namespace fs = std::filesystem;
-
-class TemporaryFile {
- public:
-  explicit TemporaryFile(const std::string& content)
-      : path_(fs::temp_directory_path() / ("weir_lines_of_" + std::to_string(reinterpret_cast<std::uintptr_t>(this)))) {
-    std::ofstream(path_, std::ios::binary) << content;
-  }
-  ~TemporaryFile() { fs::remove(path_); }
-  [[nodiscard]] const fs::path& path() const { return path_; }
-
- private:
-  fs::path path_;
-};
+using weir_test::TemporaryFile;
 
 auto read(const fs::path& path, std::size_t capacity = 16) {
   weir::sim::Simulator sim;
@@ -57,7 +45,7 @@ TEST_CASE("lines_of: both line ends, empty lines, and a last line without an end
 }
 
 TEST_CASE("lines_of: lines across blocks, and longer than a block") {
-  const std::size_t block = weir::LinesOf::block_size;
+  const std::size_t block = weir::FileRecords::block_size;
   const std::string longest(3 * block + 5, 'x');
   const std::string before(block - 1, 'a');
   CHECK(lines(longest + "\r\nend") == Lines{longest, "end"});
@@ -83,4 +71,19 @@ TEST_CASE("lines_of: a file that can't be opened or read ends the stream as fail
   CHECK(folder.outcome() == weir::Outcome::failed);
   CHECK(folder.error().text().find(fs::temp_directory_path().string()) != std::string::npos);
   CHECK(folder.stats().balanced());
+}
+
+TEST_CASE("lines_of: a line that is longer than max_record ends the stream as failed after those before it") {
+  for (const std::size_t size : {6u, 300'000u}) {
+    const TemporaryFile file("12345\n12345\r\n" + std::string(size, '6') + "\nend\n");
+    weir::sim::Simulator sim;
+    auto stream = weir::emits<std::string>(sim)
+                      .sender(weir::lines_of(file.path()).max_record(5))
+                      .receiver([](auto& event) { return std::move(event).data(); })
+                      .start();
+    const auto final = weir_test::final_of(sim, stream);
+    CHECK(final.outcome() == weir::Outcome::failed);
+    CHECK(final.error().text().find("max_record(5)") != std::string::npos);
+    CHECK(final.collected() == Lines{"12345", "12345"});
+  }
 }

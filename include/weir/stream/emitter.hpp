@@ -123,6 +123,17 @@ class Emitter {
            !std::ranges::view < std::remove_cvref_t < Range >>> (range);
   }
 
+  /// Emits the events of `run` in order, in one critical section if there is room, and leaves it empty, with its memory:
+  /// for senders that gather what they emit. It must outlive the wait. When it throws, some may have gone, and what is
+  /// left in `run` has no meaning. Allocates nothing in the steady state.
+  [[nodiscard]] Task<> emit_run(std::vector<SenderEvent<T>>& run) {
+    if (stopping()) throw Error(Errc::cancelled);
+    const EventTime now = core_.clock().coarse_now();
+    for (SenderEvent<T>& event : run) event.stamp(core_.next_event_id(), now);
+    co_await tx_.send_all(std::move(run));
+    run.clear();
+  }
+
   /// Emits if that needs no waiting: false, with the value still the caller's, when there is no room or the stream is
   /// being stopped (`stopping()`). For plain functions and callbacks.
   [[nodiscard]] bool try_emit(T&& value) {
