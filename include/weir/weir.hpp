@@ -47,6 +47,7 @@
 #include <weir/stream/error_policy.hpp>
 #include <weir/stream/event.hpp>
 #include <weir/stream/final_event.hpp>
+#include <weir/stream/flow.hpp>
 #include <weir/stream/receiver.hpp>
 #include <weir/stream/sender.hpp>
 #include <weir/stream/source/lines_of.hpp>

@@ -1,0 +1,131 @@
+/// `flat_map`: a flow for each value, one after another.
+#pragma once
+
+#include <concepts>
+#include <functional>
+#include <optional>
+#include <type_traits>
+#include <utility>
+
+#include <weir/core/task.hpp>
+#include <weir/stream/flow/flow.hpp>
+#include <weir/stream/flow/from.hpp>
+#include <weir/stream/flow/map.hpp>
+
+namespace weir {
+namespace detail {
+
+/// `Inner` is the flow that the function's result is, or is made into.
+template <Flow Up, class F, Flow Inner>
+class FlatMapFlow : public FlowOver<Up> {
+  static constexpr bool plain_close = std::same_as<decltype(std::declval<Inner&>().close()), FlowNothing>;
+
+ public:
+  using value_type = flow_value_t<Inner>;
+  static constexpr bool synchronous = Up::synchronous && Inner::synchronous && plain_close;
+
+  FlatMapFlow(Up up, F function) : FlowOver<Up>(std::move(up)), function_(std::move(function)) {}
+
+  void open(const FlowSite& site) {
+    site_ = site;
+    this->up_.open(site);
+  }
+  [[nodiscard]] Pull pull(std::optional<value_type>& out) {
+    if (!inner_) {
+      std::optional<flow_value_t<Up>> in;
+      const Pull pulled = this->up_.pull(in);
+      if (pulled != Pull::value) return pulled;
+      inner_.emplace(Made([&] { return from(std::invoke(function_, std::move(*in))); }));
+      try {
+        inner_->open(site_);
+      } catch (...) {
+        // One that was not opened is not closed.
+        inner_.reset();
+        throw;
+      }
+    }
+    if (inner_ended_) return Pull::wait;
+    const Pull pulled = inner_->pull(out);
+    if (pulled != Pull::end) return pulled;
+    if constexpr (plain_close) {
+      inner_.reset();
+      return Pull::again;
+    } else {
+      inner_ended_ = true;
+      return Pull::wait;
+    }
+  }
+  [[nodiscard]] auto ready() {
+    if constexpr (synchronous) {
+      return FlowNothing();
+    } else {
+      return wait();
+    }
+  }
+  [[nodiscard]] auto close() {
+    if constexpr (plain_close) {
+      return this->up_.close();
+    } else {
+      return close_both();
+    }
+  }
+
+ private:
+  /// Makes it in place.
+  template <class Make>
+  struct MadeBy {
+    operator Inner() const { return make(); }
+    Make make;
+  };
+  template <class Make>
+  static MadeBy<Make> Made(Make make) {
+    return {std::move(make)};
+  }
+
+  Task<> wait() {
+    if (!inner_) {
+      co_await this->up_.ready();
+    } else if (inner_ended_) {
+      co_await inner_->close();
+      inner_.reset();
+      inner_ended_ = false;
+    } else {
+      co_await inner_->ready();
+    }
+  }
+  Task<> close_both() {
+    if (inner_) co_await inner_->close();
+    co_await this->up_.close();
+  }
+
+  F function_;
+  FlowSite site_;
+  bool inner_ended_ = false;
+  std::optional<Inner> inner_;
+};
+
+}  // namespace detail
+
+/// The values of the flow that `function` makes of each value, one flow after another, in order. What it returns may be
+/// a flow, or anything that `from` makes one of (a container, a `Generator`, a receiver); or something to await that
+/// gives one of these. A flow ends, and all that it had started, before the next value is pulled.
+template <class F>
+[[nodiscard]] auto flat_map(F function) {
+  return FlowAdaptor([function = std::move(function)]<Flow Up>(Up up) mutable {
+    using T = flow_value_t<Up>;
+    static_assert(std::invocable<F&, T&&>, "weir::flat_map(f): f can't be called with the flow's values");
+    if constexpr (Awaitable<std::invoke_result_t<F&, T&&>> &&
+                  !Flow<std::remove_cvref_t<std::invoke_result_t<F&, T&&>>>) {
+      return flat_map(std::identity())(map(std::move(function))(std::move(up)));
+    } else {
+      using Made = std::invoke_result_t<F&, T&&>;
+      static_assert(
+          requires(Made made) { from(static_cast<Made&&>(made)); },
+          "weir::flat_map(f): what f gives is neither a flow nor something that weir::from makes one of");
+      using Inner = decltype(from(std::declval<Made>()));
+      return detail::FlatMapFlow<Up, F, Inner>(std::move(up), std::move(function));
+    }
+  });
+}
+
+}  // namespace weir
