@@ -23,13 +23,13 @@ struct Neighbours {
     other.release();
   }
   /// What is woken as a peer of a local channel is.
-  void wake_along(Step& step) {
-    WakeList wake(&home, true);
-    wake.add(other, step);
+  void wake_along(Step& step) { wake_along(home, other, step); }
+  static void wake_along(ManualHome& by, ManualHome& woken, Step& step) {
+    if (!by.resume_along(woken, step)) woken.resume_later(step);
   }
   /// What is woken as a peer of a shared channel is.
   void wake(Step& step) {
-    WakeList wake(&home, false);
+    WakeList wake(&home);
     wake.add(other, step);
   }
 
@@ -60,10 +60,7 @@ TEST_CASE("home: who is woken along runs after the waker's own, without a post",
 TEST_CASE("home: a waker that is woken back goes on in the same turn", "[home]") {
   Neighbours n;
   n.a.then = [&] { n.wake_along(n.b); };
-  n.b.then = [&] {
-    WakeList wake(&n.other, true);
-    wake.add(n.home, n.c);
-  };
+  n.b.then = [&] { Neighbours::wake_along(n.other, n.home, n.c); };
   n.home.resume_later(n.a);
   n.home.run();
   CHECK(n.log == Log{"a", "b", "c"});

@@ -202,7 +202,7 @@ class BroadcastSender {
   /// Sends if that needs no waiting: `full()` under the policy `wait` when a receiver is `capacity` values behind.
   /// Moves from `value` only when it was sent to someone. Any thread, coroutine or not.
   TrySendResult try_send(T&& value) const {
-    return TrySendResult(core().send([&value](void* slot) { ::new (slot) T(std::move(value)); }, nullptr));
+    return TrySendResult(core().send([&value](void* slot) { ::new (slot) T(std::move(value)); }, detail::AtOnce()));
   }
   TrySendResult try_send(const T& value) const {
     T copy(value);

@@ -41,8 +41,8 @@ class [[nodiscard]] TrySendResult {
 
 namespace detail {
 
-template <class T, class Sync>
-auto make_channel_of(asio::any_io_executor executor, const ChannelOptions& options);
+template <class T, class Sync, class Executor>
+auto make_channel_of(const Executor& executor, const ChannelOptions& options);
 
 }  // namespace detail
 
@@ -176,8 +176,8 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
 
  private:
   using Core = detail::ChannelCore<T, Sync>;
-  template <class U, class S>
-  friend auto detail::make_channel_of(asio::any_io_executor executor, const ChannelOptions& options);
+  template <class U, class S, class E>
+  friend auto detail::make_channel_of(const E& executor, const ChannelOptions& options);
   explicit ChannelSender(Core* core) noexcept : detail::ChannelHandle<T, Sync, true>(core) {}
 
   template <class Range>
@@ -200,7 +200,7 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
   TrySendResult try_send_from(Source source) const {
     Core& core = this->core();
     const detail::WaitState attempt = core.send_at_once(source);
-    return TrySendResult(attempt == detail::WaitState::idle ? core.send(source, nullptr) : attempt);
+    return TrySendResult(attempt == detail::WaitState::idle ? core.send(source, detail::AtOnce()) : attempt);
   }
 };
 
@@ -270,8 +270,7 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
     Core& core = this->core();
     if (T* const front = core.front_at_once()) return detail::ReceiveAwaiter<T, Sync>::take_front(core, *front);
     std::optional<T> value;
-    std::exception_ptr reason;
-    core.receive([&](T& v) { value.emplace(std::move(v)); }, nullptr, reason);
+    core.receive([&](T& v) { value.emplace(std::move(v)); }, detail::AtOnce());
     return value;
   }
 
@@ -292,8 +291,8 @@ class ChannelReceiver : public detail::ChannelHandle<T, Sync, false> {
 
  private:
   using Core = detail::ChannelCore<T, Sync>;
-  template <class U, class S>
-  friend auto detail::make_channel_of(asio::any_io_executor executor, const ChannelOptions& options);
+  template <class U, class S, class E>
+  friend auto detail::make_channel_of(const E& executor, const ChannelOptions& options);
   explicit ChannelReceiver(Core* core) noexcept : detail::ChannelHandle<T, Sync, false>(core) {}
 
   template <class Out>
@@ -317,12 +316,12 @@ using SpscChannelReceiver = ChannelReceiver<T, detail::SpscSync>;
 
 namespace detail {
 
-template <class T, class Sync>
-auto make_channel_of(asio::any_io_executor executor, const ChannelOptions& options) {
+template <class T, class Sync, class Executor>
+auto make_channel_of(const Executor& executor, const ChannelOptions& options) {
   static_assert(std::is_object_v<T> && std::move_constructible<T> && std::destructible<T>,
                 "a channel carries movable objects: for a reference use a pointer or std::reference_wrapper");
   if (options.capacity == 0) throw Error(Errc::invalid_argument, "a channel's capacity must be at least 1");
-  auto* const core = new ChannelCore<T, Sync>(std::move(executor), options);
+  ChannelCore<T, Sync>* const core = new ChannelBlock<T, Sync, Executor>(executor, options);
   return std::pair(ChannelSender<T, Sync>(core), ChannelReceiver<T, Sync>(core));
 }
 

@@ -41,23 +41,23 @@ class SelectAwaiter : private Cancellable, private SelectCommon {
     // From here on nobody serves it who has not begun to.
     static_cast<void>(choice.claim(nullptr));
     leave_all();
-    if (suspended_) promise->home().forget(again_);
+    if (suspended_) this->home().forget(again_);
   }
 
   void attach(Promise& p) {
     if (p.scope().cancelled()) throw Error(Errc::cancelled);
-    promise = &p;
+    choice.promise = &p;
     again_.callback = &begin_again;
     again_.select = this;
     choice.again = &again_;
   }
   [[nodiscard]] bool await_ready() {
     if (attempt()) {
-      gives_turn_ = !promise->home().spend();
+      gives_turn_ = !this->home().spend();
       suspended_ = gives_turn_;
       return !gives_turn_;
     }
-    promise->scope().link(*this);
+    choice.promise->scope().link(*this);
     suspended_ = true;
     return false;
   }
@@ -108,7 +108,7 @@ class SelectAwaiter : private Cancellable, private SelectCommon {
 
   /// True: one was done. False: somebody will wake it, or has.
   bool attempt() {
-    const std::size_t start = in_order_ ? 0 : promise->home().pick(size);
+    const std::size_t start = in_order_ ? 0 : this->home().pick(size);
     const auto at_once = [this](std::size_t i, auto& one) {
       if (!one.try_at_once()) return false;
       winner_ = i;
@@ -149,7 +149,7 @@ class SelectAwaiter : private Cancellable, private SelectCommon {
   }
   void begin_again() noexcept {
     leave_all();
-    if (promise->scope().cancelled()) {
+    if (choice.promise->scope().cancelled()) {
       cancelled_ = true;
       return wake();
     }

@@ -18,9 +18,8 @@ class WakeList {
   };
 
   WakeList() = default;
-  /// What is woken may be run right after `by`, which runs the waking operation, if it is not null. `same_thread`: it
-  /// shares the thread with it.
-  explicit WakeList(Home* by, bool same_thread) noexcept : by_(by), same_thread_(same_thread) {}
+  /// What is woken may be run right after `by`, which runs the waking operation, if it is not null.
+  explicit WakeList(Home* by) noexcept : by_(by) {}
   WakeList(const WakeList&) = delete;
   WakeList& operator=(const WakeList&) = delete;
   ~WakeList() {
@@ -29,7 +28,7 @@ class WakeList {
   }
 
   void add(Home& home, Resumable& r) noexcept {
-    if (by_ && (same_thread_ ? by_->resume_along(home, r) : by_->wake_along(home, r))) return;
+    if (by_ && by_->wake_along(home, r)) return;
     if (!home.enqueue(r)) return;
     home.wake_next_ = nullptr;
     *homes_end_ = &home;
@@ -44,7 +43,6 @@ class WakeList {
 
  private:
   Home* by_ = nullptr;
-  bool same_thread_ = false;
   Home* homes_ = nullptr;
   Home** homes_end_ = &homes_;
   Deferred* deferred_ = nullptr;

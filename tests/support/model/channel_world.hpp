@@ -20,6 +20,8 @@
 
 namespace weir_test::model {
 
+using weir::detail::AtOnce;
+using weir::detail::Known;
 using weir::detail::WaitState;
 
 template <bool HeavyFence>
@@ -29,14 +31,12 @@ struct ChannelWorld : Scenario {
   using ReceiveWaiter = weir::detail::ReceiveWaiter<Value>;
 
   /// `buffered` values are in it. The gates are open, unless it is `cold`: then not even its ring is there.
-  explicit ChannelWorld(std::size_t capacity, std::size_t buffered = 0, bool cold = false)
-      : core(*new Core({}, {.capacity = capacity})) {
+  explicit ChannelWorld(std::size_t capacity, std::size_t buffered = 0, bool cold = false) : core(make(capacity)) {
     core.retain();
     if (cold) return;
     // The take side has passed a slot.
-    core.send([](void* slot) { ::new (slot) Value(first_of(setup)); }, nullptr);
-    std::exception_ptr reason;
-    core.receive([](Value& value) { static_cast<void>(Value(std::move(value))); }, nullptr, reason);
+    core.send([](void* slot) { ::new (slot) Value(first_of(setup)); }, AtOnce());
+    core.receive([](Value& value) { static_cast<void>(Value(std::move(value))); }, AtOnce());
     int next = first_of(setup);
     core.send_some_at_once(buffered, [&next](Value* slots, std::size_t n, std::size_t& built) {
       for (; built < n; ++built) ::new (slots + built) Value(++next);
@@ -78,7 +78,7 @@ struct ChannelWorld : Scenario {
     const int n = first_of(who) + static_cast<int>(sent[who]);
     const auto build = [n](void* slot) { ::new (slot) Value(n); };
     WaitState state = core.send_at_once(build);
-    if (state == WaitState::idle) state = core.send(build, nullptr);
+    if (state == WaitState::idle) state = core.send(build, AtOnce());
     if (state == WaitState::done) ++sent[who];
     return state == WaitState::done;
   }
@@ -86,7 +86,7 @@ struct ChannelWorld : Scenario {
     SendWaiting waiting(*this, first_of(who) + static_cast<int>(sent[who]));
     const auto build = [&waiting](void* slot) { waiting.build(slot); };
     WaitState state = core.send_at_once(build);
-    if (state != WaitState::done) state = waiting.wait(core.send(build, &waiting));
+    if (state != WaitState::done) state = waiting.wait(core.send(build, Known{&waiting}));
     if (state == WaitState::done) ++sent[who];
     return state;
   }
@@ -94,7 +94,7 @@ struct ChannelWorld : Scenario {
   bool reserve() {
     SendWaiting waiting(*this, 0);
     waiting.transfer = nullptr;
-    return waiting.wait(core.reserve(&waiting)) == WaitState::done;
+    return waiting.wait(core.reserve(Known{&waiting})) == WaitState::done;
   }
   bool send_reserved(std::size_t who) {
     const int n = first_of(who) + static_cast<int>(sent[who]);
@@ -110,9 +110,8 @@ struct ChannelWorld : Scenario {
 
   bool try_receive(std::size_t who) {
     if (Value* const front = core.front_at_once()) return take_front(who, *front);
-    std::exception_ptr reason;
     const auto take = [this, who](Value& value) { got[who].push_back(Value(std::move(value)).get()); };
-    return core.receive(take, nullptr, reason) == WaitState::done;
+    return core.receive(take, AtOnce()) == WaitState::done;
   }
   /// False: closed and drained.
   bool receive(std::size_t who) {
@@ -148,12 +147,11 @@ struct ChannelWorld : Scenario {
     if (also) also(stats);
 
     std::vector<int> left;
-    std::exception_ptr reason;
     const auto take = [&left](Value* values, std::size_t n, std::size_t& used) {
       for (; used < n; ++used) left.push_back(values[used].get());
     };
     WaitState state = WaitState::idle;
-    if (stats.buffered > 0) core.receive_some(take, stats.capacity, nullptr, state, reason);
+    if (stats.buffered > 0) core.receive_some(take, stats.capacity, AtOnce(), state);
     expect(left.size() == stats.buffered, "what is buffered is not what is left");
 
     std::size_t sent_in_all = admitted_before;
@@ -164,6 +162,11 @@ struct ChannelWorld : Scenario {
     expect(stats.received == received, "what was received is not what was counted");
 
     check_order(left);
+  }
+
+  [[nodiscard]] static Core& make(std::size_t capacity) {
+    return *new weir::detail::ChannelBlock<Value, Sync<HeavyFence>, asio::any_io_executor>(
+        {}, weir::ChannelOptions{.capacity = capacity});
   }
 
   Core& core;
@@ -193,14 +196,13 @@ struct ChannelWorld : Scenario {
     std::uint64_t waits = 0;
   };
   struct SendWaiting : SendWaiter, Waiting {
-    SendWaiting(ChannelWorld& w, int n) : Waiting(w), value(n) {
-      this->deferred.fire = [](weir::WakeList::Deferred& fired) noexcept {
-        static_cast<SendWaiting&>(static_cast<SendWaiter&>(weir::detail::waiter_of(fired))).event.signal();
-      };
-      this->transfer = [](SendWaiter& self, void* slot) {
-        static_cast<SendWaiting&>(self).build(slot);
-        return true;
-      };
+    SendWaiting(ChannelWorld& w, int n) : SendWaiter(wake, &build_in), Waiting(w), value(n) {}
+    static void woken(weir::WakeList::Deferred& fired) noexcept {
+      static_cast<SendWaiting&>(static_cast<SendWaiter&>(weir::detail::waiter_of(fired))).event.signal();
+    }
+    static bool build_in(SendWaiter& self, void* slot) {
+      static_cast<SendWaiting&>(self).build(slot);
+      return true;
     }
     void build(void* slot) { ::new (slot) Value(std::move(value)); }
     WaitState wait(WaitState attempt) {
@@ -209,19 +211,20 @@ struct ChannelWorld : Scenario {
       this->event.wait();
       return this->state;
     }
+    weir::detail::HandlerWake wake{*this, &woken};
     Value value;
   };
   struct ReceiveWaiting : ReceiveWaiter, Waiting {
-    explicit ReceiveWaiting(ChannelWorld& w) : Waiting(w) {
-      this->deferred.fire = [](weir::WakeList::Deferred& fired) noexcept {
-        static_cast<ReceiveWaiting&>(static_cast<ReceiveWaiter&>(weir::detail::waiter_of(fired))).event.signal();
-      };
+    explicit ReceiveWaiting(ChannelWorld& w) : ReceiveWaiter(wake), Waiting(w) {}
+    static void woken(weir::WakeList::Deferred& fired) noexcept {
+      static_cast<ReceiveWaiting&>(static_cast<ReceiveWaiter&>(weir::detail::waiter_of(fired))).event.signal();
     }
+    weir::detail::HandlerWake wake{*this, &woken};
   };
 
   bool take_front(std::size_t who, Value& front) {
     const int n = Value(std::move(front)).get();
-    core.took_front();
+    core.took_front(nullptr);
     got[who].push_back(n);
     return true;
   }
@@ -230,7 +233,7 @@ struct ChannelWorld : Scenario {
       ::new (waiting.slot()) Value(std::move(value));
       waiting.has_value = true;
     };
-    const WaitState state = core.receive(keep, &waiting, waiting.reason);
+    const WaitState state = core.receive(keep, Known{&waiting});
     if (state == WaitState::queued) ++waiting.waits;
     return state;
   }

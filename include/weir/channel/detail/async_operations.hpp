@@ -156,7 +156,7 @@ class CancelByKey {
   CancelByKey(CoreRef<Core> core, std::uint64_t key) noexcept : core_(std::move(core)), key_(key) {}
   void operator()(asio::cancellation_type type) noexcept {
     if (type == asio::cancellation_type::none) return;
-    if (Waiter* const waiter = ((*core_).*CancelBy)(key_)) waiter->deferred.fire(waiter->deferred);
+    if (Waiter* const waiter = ((*core_).*CancelBy)(key_)) waiter->completion->fire(*waiter->completion);
   }
 
  private:
@@ -166,11 +166,11 @@ class CancelByKey {
 
 /// Before it is queued, so that nothing can complete the waiter in between.
 template <class Core, auto CancelBy, class Handler>
-void connect_cancellation(Waiter& waiter, Core& core, const Handler& handler) {
+void connect_cancellation(HandlerWake& wake, Core& core, const Handler& handler) {
   auto slot = asio::get_associated_cancellation_slot(handler);
   if (!slot.is_connected()) return;
-  waiter.key = core.new_key();
-  slot.template emplace<CancelByKey<Core, CancelBy>>(CoreRef<Core>(core), waiter.key);
+  wake.key = HandlerWake::new_key();
+  slot.template emplace<CancelByKey<Core, CancelBy>>(CoreRef<Core>(core), wake.key);
 }
 
 /// The code of an exception, for handlers, that take nothing else.
@@ -210,26 +210,22 @@ class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<T, Sync, Hand
   using Block = HandlerBlock<AsyncSend, T, Handler>;
 
  public:
-  AsyncSend(Handler&& handler, Core& core, T&& value) : Block(std::move(handler), core.executor()), core_(core) {
+  AsyncSend(Handler&& handler, Core& core, T&& value)
+      : SendWaiter(wake_, &move_out), Block(std::move(handler), core.executor()), core_(core) {
     carry<T>(value_, std::move(value));
-    transfer = [](SendWaiter& self, void* slot) {
-      ::new (slot) T(std::move(*static_cast<AsyncSend&>(self).value_));
-      return true;
-    };
-    this->deferred.fire = &fire;
   }
 
   void start() {
     const CoreRef<Core> core = core_;
-    if (attempt(*core, nullptr)) return fire(this->deferred);
+    if (attempt(*core, nullptr)) return fire(wake_);
     if (!Block::enter(core->executor())) return;
     try {
-      connect_cancellation<Core, &Core::cancel_send_by>(*this, *core, Block::handler());
+      connect_cancellation<Core, &Core::cancel_send_by>(wake_, *core, Block::handler());
     } catch (...) {
       Block::withdraw_entered();
       throw;
     }
-    if (attempt(*core, this)) fire(this->deferred);
+    if (attempt(*core, this)) fire(wake_);
   }
   [[nodiscard]] bool take_back() noexcept { return core_->cancel_send(*this); }
 
@@ -238,7 +234,7 @@ class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<T, Sync, Hand
   bool attempt(Core& core, SendWaiter* waiter) noexcept {
     auto outcome = WaitState::failed;
     try {
-      outcome = core.send([this](void* slot) { transfer(*this, slot); }, waiter);
+      outcome = core.send([this](void* slot) { move_out(*this, slot); }, Known{waiter});
     } catch (...) {
       error = std::current_exception();
     }
@@ -248,6 +244,10 @@ class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<T, Sync, Hand
     return true;
   }
 
+  static bool move_out(SendWaiter& self, void* slot) {
+    ::new (slot) T(std::move(*static_cast<AsyncSend&>(self).value_));
+    return true;
+  }
   static void fire(WakeList::Deferred& fired) noexcept {
     auto& me = static_cast<AsyncSend&>(static_cast<SendWaiter&>(waiter_of(fired)));
     if (me.state == WaitState::done) me.value_.reset();
@@ -255,6 +255,7 @@ class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<T, Sync, Hand
     me.complete(code, std::move(me.value_));
   }
 
+  HandlerWake wake_{*this, &fire};
   CoreRef<Core> core_;
   Carried<T> value_;
 };
@@ -265,21 +266,20 @@ class AsyncReceive : public ReceiveWaiter<T>, public HandlerBlock<AsyncReceive<T
   using Block = HandlerBlock<AsyncReceive, T, Handler>;
 
  public:
-  AsyncReceive(Handler&& handler, Core& core) : Block(std::move(handler), core.executor()), core_(core) {
-    this->deferred.fire = &fire;
-  }
+  AsyncReceive(Handler&& handler, Core& core)
+      : ReceiveWaiter<T>(wake_), Block(std::move(handler), core.executor()), core_(core) {}
 
   void start() {
     const CoreRef<Core> core = core_;
-    if (attempt(*core, nullptr)) return fire(this->deferred);
+    if (attempt(*core, nullptr)) return fire(wake_);
     if (!Block::enter(core->executor())) return;
     try {
-      connect_cancellation<Core, &Core::cancel_receive_by>(*this, *core, Block::handler());
+      connect_cancellation<Core, &Core::cancel_receive_by>(wake_, *core, Block::handler());
     } catch (...) {
       Block::withdraw_entered();
       throw;
     }
-    if (attempt(*core, this)) fire(this->deferred);
+    if (attempt(*core, this)) fire(wake_);
   }
   [[nodiscard]] bool take_back() noexcept { return core_->cancel_receive(*this); }
 
@@ -292,9 +292,9 @@ class AsyncReceive : public ReceiveWaiter<T>, public HandlerBlock<AsyncReceive<T
     };
     auto outcome = WaitState::failed;
     try {
-      outcome = core.receive(take, waiter, this->reason);
+      outcome = core.receive(take, Known{waiter});
     } catch (...) {
-      this->reason = std::current_exception();
+      error_ = std::current_exception();
     }
     if (outcome == WaitState::queued || outcome == WaitState::idle) return false;
     this->state = outcome;
@@ -310,18 +310,21 @@ class AsyncReceive : public ReceiveWaiter<T>, public HandlerBlock<AsyncReceive<T
       } catch (...) {
         me.core_->count_undelivered();
         me.state = WaitState::failed;
-        me.reason = std::current_exception();
+        me.error_ = std::current_exception();
       }
     }
     me.complete(me.outcome(), std::move(value));
   }
   [[nodiscard]] std::error_code outcome() const noexcept {
-    if (this->state == WaitState::failed) return value_failed(this->reason);
+    if (this->state == WaitState::failed) return value_failed(error_);
     if (this->state != WaitState::closed) return async_error(this->state);
-    return this->reason ? code_of(this->reason, Errc::channel_closed) : std::error_code();
+    const std::exception_ptr& reason = core_->reason();
+    return reason ? code_of(reason, Errc::channel_closed) : std::error_code();
   }
 
+  HandlerWake wake_{*this, &fire};
   CoreRef<Core> core_;
+  std::exception_ptr error_;
 };
 
 }  // namespace weir::detail

@@ -18,26 +18,21 @@ class AsyncBroadcastSend : public SendWaiter, public HandlerBlock<AsyncBroadcast
 
  public:
   AsyncBroadcastSend(Handler&& handler, Core& core, T&& value)
-      : Block(std::move(handler), core.executor()), core_(core) {
+      : SendWaiter(wake_, &move_out), Block(std::move(handler), core.executor()), core_(core) {
     carry<T>(value_, std::move(value));
-    transfer = [](SendWaiter& self, void* slot) {
-      ::new (slot) T(std::move(*static_cast<AsyncBroadcastSend&>(self).value_));
-      return true;
-    };
-    this->deferred.fire = &fire;
   }
 
   void start() {
     const CoreRef<Core> core = core_;
-    if (attempt(*core, nullptr)) return fire(this->deferred);
+    if (attempt(*core, nullptr)) return fire(wake_);
     if (!Block::enter(core->executor())) return;
     try {
-      connect_cancellation<Core, &Core::cancel_send_by>(*this, *core, Block::handler());
+      connect_cancellation<Core, &Core::cancel_send_by>(wake_, *core, Block::handler());
     } catch (...) {
       fail();
-      return fire(this->deferred);
+      return fire(wake_);
     }
-    if (attempt(*core, this)) fire(this->deferred);
+    if (attempt(*core, this)) fire(wake_);
   }
   [[nodiscard]] bool take_back() noexcept { return core_->cancel_send(*this); }
 
@@ -49,12 +44,16 @@ class AsyncBroadcastSend : public SendWaiter, public HandlerBlock<AsyncBroadcast
   /// True: it is over, as `state` says. False: it waits, or (without a waiter) it would have to.
   bool attempt(Core& core, SendWaiter* waiter) noexcept {
     try {
-      const auto outcome = core.send([this](void* slot) { transfer(*this, slot); }, waiter);
+      const auto outcome = core.send([this](void* slot) { move_out(*this, slot); }, Known{waiter});
       if (outcome == WaitState::queued || outcome == WaitState::full) return false;
       state = outcome;
     } catch (...) {
       fail();
     }
+    return true;
+  }
+  static bool move_out(SendWaiter& self, void* slot) {
+    ::new (slot) T(std::move(*static_cast<AsyncBroadcastSend&>(self).value_));
     return true;
   }
   static void fire(WakeList::Deferred& fired) noexcept {
@@ -64,6 +63,7 @@ class AsyncBroadcastSend : public SendWaiter, public HandlerBlock<AsyncBroadcast
     me.complete(code, std::move(me.value_));
   }
 
+  HandlerWake wake_{*this, &fire};
   CoreRef<Core> core_;
   Carried<T> value_;
 };
@@ -77,16 +77,14 @@ class AsyncBroadcastReceive : public BroadcastWaiter<T>,
 
  public:
   AsyncBroadcastReceive(Handler&& handler, Place& place)
-      : Block(std::move(handler), place.core.executor()), place_(place) {
-    this->deferred.fire = &fire;
-  }
+      : BroadcastWaiter<T>(wake_), Block(std::move(handler), place.core.executor()), place_(place) {}
 
   void start() {
     const CoreRef<Place> place = place_;
     if (attempt(nullptr)) return finish();
     if (!Block::enter(place->core.executor())) return;
     try {
-      connect_cancellation<Core, &Core::cancel_receive_by>(*this, place->core, Block::handler());
+      connect_cancellation<Core, &Core::cancel_receive_by>(wake_, place->core, Block::handler());
     } catch (...) {
       error_ = std::current_exception();
       return finish();
@@ -145,6 +143,7 @@ class AsyncBroadcastReceive : public BroadcastWaiter<T>,
     return async_error(WaitState::cancelled);
   }
 
+  HandlerWake wake_{*this, &fire};
   CoreRef<Place> place_;
   BroadcastRun<T> run_;
   Found found_ = Found::nothing;

@@ -33,7 +33,7 @@ class BroadcastReceiveCase {
     return how_ == WaitState::done;
   }
   WaitState enter(SelectCommon& common) {
-    common.enlist(waiter_);
+    waiter_.belongs_to(common.choice);
     how_ = WaitState::idle;
     try {
       how_ = place_->core.await_turn(*place_, &waiter_);

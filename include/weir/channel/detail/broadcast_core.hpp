@@ -41,6 +41,7 @@
 #include <weir/channel/detail/broadcast_ring.hpp>
 #include <weir/channel/detail/sync.hpp>
 #include <weir/channel/detail/waiter.hpp>
+#include <weir/channel/detail/wakes.hpp>
 #include <weir/core/error.hpp>
 #include <weir/core/wake_list.hpp>
 
@@ -94,18 +95,18 @@ class BroadcastCore {
   }
 
   /// One value, moved in by `construct(void*)`, which is not called when nobody is subscribed: `done`, `closed`, and
-  /// under the policy `wait` `queued`, or `full` without a waiter.
-  template <class Construct>
-  WaitState send(Construct&& construct, SendWaiter* waiter) {
+  /// under the policy `wait` `queued`, or `full` by one that does not wait (see `Asks`).
+  template <class Construct, class Asks>
+  WaitState send(Construct&& construct, Asks asks) {
     Trash trash(*this);
     WakeList wake;
     const std::lock_guard lock(mutex_);
     if (!closed_ && log_.must_wait()) {
-      if (!waiter) return WaitState::full;
-      senders_waiting_.push(*waiter);
+      if (!asks.waits()) return WaitState::full;
+      senders_waiting_.push(asks.waiter());
       return WaitState::queued;
     }
-    if (waiter && !waiter->claim()) return WaitState::lost;
+    if (!asks.claim()) return WaitState::lost;
     if (closed_) return WaitState::closed;
     log_.append(construct, trash.nodes);
     wake_receivers(wake);
@@ -115,7 +116,7 @@ class BroadcastCore {
   /// The same for who tries before it waits.
   template <class Construct>
   WaitState send_at_once(Construct&& construct) {
-    return send(construct, nullptr);
+    return send(construct, AtOnce());
   }
   /// Only then `send` gives `full`.
   [[nodiscard]] static constexpr bool waits_when_full() noexcept { return true; }
@@ -130,7 +131,7 @@ class BroadcastCore {
       if (waiter) wait(s, *waiter);
       return found;
     }
-    if (waiter && waiter->home && !waiter->home->spend()) {
+    if (waiter && waiter->home() && !waiter->home()->spend()) {
       s.busy = later = true;
       return found;
     }
@@ -196,19 +197,15 @@ class BroadcastCore {
   /// The same for one that is known by its key only, because it may have been completed and freed: null if it was.
   Waiter* cancel_send_by(std::uint64_t key) noexcept {
     const std::lock_guard lock(mutex_);
-    Waiter* const waiter = find(senders_waiting_, key);
+    Waiter* const waiter = senders_waiting_.find(key);
     if (waiter) take_back(*waiter, senders_waiting_);
     return waiter;
   }
   Waiter* cancel_receive_by(std::uint64_t key) noexcept {
     const std::lock_guard lock(mutex_);
-    Waiter* const waiter = find(receivers_waiting_, key);
+    Waiter* const waiter = receivers_waiting_.find(key);
     if (waiter) take_back_receive(static_cast<BroadcastWaiter<T>&>(*waiter));
     return waiter;
-  }
-  [[nodiscard]] std::uint64_t new_key() noexcept {
-    const std::lock_guard lock(mutex_);
-    return ++last_key_;
   }
   /// An operation that was woken, or gave up its turn, is destroyed before it resumed: its value is for the next.
   void abandon_receive(Subscription& s) noexcept {
@@ -346,11 +343,6 @@ class BroadcastCore {
     waiter.subscription->waiter = nullptr;
     waiter.subscription->busy = false;
   }
-  static Waiter* find(const WaitQueue& queue, std::uint64_t key) noexcept {
-    Waiter* waiter = queue.empty() ? nullptr : &queue.front();
-    while (waiter && waiter->key != key) waiter = waiter->next;
-    return waiter;
-  }
 
   void wake_receiver(BroadcastWaiter<T>& waiter, WakeList& wake) noexcept {
     if (!waiter.claim()) return take_back_receive(waiter);
@@ -371,7 +363,6 @@ class BroadcastCore {
   BroadcastLog<T> log_;
   WaitQueue senders_waiting_;
   WaitQueue receivers_waiting_;
-  std::uint64_t last_key_ = 0;
   std::exception_ptr reason_;
   asio::any_io_executor executor_;
 };

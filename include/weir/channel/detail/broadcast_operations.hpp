@@ -59,10 +59,7 @@ class BroadcastOperation : public Cancellable {
     if (held_) owner_.release();
   }
 
-  void prepare(Waiter& waiter) noexcept {
-    waiter.home = &promise_->home();
-    waiter.resumable = &promise_->resumable();
-  }
+  void prepare(Waiter& waiter) noexcept { waiter.belongs_to(*promise_); }
   [[nodiscard]] bool spend() noexcept { return promise_->home().spend(); }
   /// It suspends: in a queue of the broadcast, or only for the others' sake.
   void hold(bool queued) noexcept {
@@ -112,12 +109,7 @@ class [[nodiscard("co_await it: nothing is sent before")]] BroadcastSend : publi
 
  public:
   BroadcastSend(BroadcastSend&& other) : BroadcastSend(other.owner_, std::move(other.value_)) {}
-  BroadcastSend(Core& core, Value value) : Base(core, kind), value_(std::move(value)) {
-    transfer = [](SendWaiter& self, void* slot) {
-      ::new (slot) T(std::move(*static_cast<BroadcastSend&>(self).value_));
-      return true;
-    };
-  }
+  BroadcastSend(Core& core, Value value) : Base(core, kind), SendWaiter(&move_out), value_(std::move(value)) {}
   /// For who awaits it as one of several: where the value comes from.
   struct Source {
     void operator()(void* slot) { ::new (slot) T(std::move(*value)); }
@@ -130,7 +122,7 @@ class [[nodiscard("co_await it: nothing is sent before")]] BroadcastSend : publi
 
   [[nodiscard]] bool await_ready() {
     this->prepare(*this);
-    const auto attempt = this->owner_.send([this](void* slot) { transfer(*this, slot); }, this);
+    const auto attempt = this->owner_.send([this](void* slot) { move_out(*this, slot); }, Known<SendWaiter>{this});
     // Queued, it may have been completed since: then its state is the peer's word.
     const bool queued = attempt == WaitState::queued;
     if (!queued) {
@@ -148,6 +140,10 @@ class [[nodiscard("co_await it: nothing is sent before")]] BroadcastSend : publi
   }
 
  private:
+  static bool move_out(SendWaiter& self, void* slot) {
+    ::new (slot) T(std::move(*static_cast<BroadcastSend&>(self).value_));
+    return true;
+  }
   static void cancel(Cancellable& self) noexcept {
     auto& me = static_cast<BroadcastSend&>(self);
     if (me.owner_.cancel_send(me)) me.wake_here();

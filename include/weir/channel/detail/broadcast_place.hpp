@@ -53,6 +53,8 @@ class BroadcastSubscription {
 /// A receive that waits for a value to be sent.
 template <class T>
 struct BroadcastWaiter : Waiter {
+  using Waiter::Waiter;
+
   BroadcastSubscription<T>* subscription = nullptr;
 };
 

@@ -30,9 +30,9 @@
 #include <weir/channel/detail/describe.hpp>
 #include <weir/channel/detail/sides.hpp>
 #include <weir/channel/detail/waiter.hpp>
+#include <weir/channel/detail/wakes.hpp>
 #include <weir/channel/options.hpp>
 #include <weir/core/always_inline.hpp>
-#include <weir/core/wake_list.hpp>
 
 namespace weir::detail {
 
@@ -41,14 +41,13 @@ class ChannelCore {
   using Side = typename Sides<T, Sync>::Side;
   using Party = typename Sides<T, Sync>::Party;
   using Hold = typename Sides<T, Sync>::Hold;
+  using Wakes = ChannelWakes<Sync>;
 
  public:
-  ChannelCore(asio::any_io_executor executor, const ChannelOptions& options)
-      : sides_(options.capacity), overflow_(options.overflow), executor_(std::move(executor)) {}
   ChannelCore(const ChannelCore&) = delete;
   ChannelCore& operator=(const ChannelCore&) = delete;
 
-  [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
+  [[nodiscard]] virtual asio::any_io_executor executor() const noexcept = 0;
   [[nodiscard]] std::size_t capacity() const noexcept { return sides_.capacity(); }
   [[nodiscard]] bool waits_when_full() const noexcept { return overflow_ == Overflow::wait; }
   [[nodiscard]] bool waits_or_rejects() const noexcept {
@@ -97,18 +96,29 @@ class ChannelCore {
   }
 
   /// A look at the oldest value, by a receiver's handle and without the lock: null: ask with it. Otherwise the take
-  /// side is held until `took_front` or `kept_front`, which must follow without a pause.
+  /// side is held until `took_front` or `kept_front`, which must follow without a pause. On one thread it is enough
+  /// that there is one: `took_front` serves who waits for its room.
   WEIR_ALWAYS_INLINE T* front_at_once() noexcept {
-    Hold hold(sides_, Side::take);
-    if (!hold || !hold->has_value()) return nullptr;
-    T* const front = std::addressof(hold->front());
-    hold.keep();
-    return front;
+    if constexpr (Sync::concurrent) {
+      Hold hold(sides_, Side::take);
+      if (!hold || !hold->has_value()) return nullptr;
+      T* const front = std::addressof(hold->front());
+      hold.keep();
+      return front;
+    } else {
+      Ring<T, Sync>* const ring = sides_.ring();
+      return ring && ring->has_value() ? std::addressof(ring->front()) : nullptr;
+    }
   }
-  WEIR_ALWAYS_INLINE void took_front() noexcept {
+  /// `by`: the home of the coroutine that took it, if one did.
+  WEIR_ALWAYS_INLINE void took_front(Home* by) noexcept {
     Ring<T, Sync>* const ring = sides_.ring();
     ring->pop();
-    Hold::let_go(ring->take_lane());
+    if constexpr (Sync::concurrent) {
+      Hold::let_go(ring->take_lane());
+    } else if (!senders_waiting_.empty()) [[unlikely]] {
+      admit_senders(by);
+    }
   }
   void kept_front() noexcept { Hold::let_go(sides_.ring()->take_lane()); }
 
@@ -122,18 +132,18 @@ class ChannelCore {
   [[nodiscard]] bool linger_for_room(std::uint32_t pauses) noexcept { return sides_.linger_for_room(pauses); }
   [[nodiscard]] bool linger_for_value(std::uint32_t pauses) noexcept { return sides_.linger_for_value(pauses); }
 
-  /// One value, built by `construct(void*)`: `done`, `closed` or `full`; or, under the policy `wait` with a `waiter`,
-  /// `queued`.
-  template <class Construct>
-  WaitState send(Construct&& construct, SendWaiter* waiter) {
+  /// One value, built by `construct(void*)`: `done`, `closed` or `full`; or, under the policy `wait` and by one that
+  /// waits (see `Asks`), `queued`.
+  template <class Construct, class Asks>
+  WaitState send(Construct&& construct, Asks asks) {
     Trash trash;
-    WakeList wake(home_of(waiter), !Sync::concurrent);
+    Wakes wake(asks.home());
     const Section section(*this);
     sides_.own_put(Party::side);
-    if (closed_ || abandoned_) return claimed(waiter, WaitState::closed);
-    const WaitState room = make_room(waiter, trash);
+    if (closed_ || abandoned_) return asks.claim() ? WaitState::closed : WaitState::lost;
+    const WaitState room = make_room(asks, trash);
     if (room == WaitState::done) {
-      if (waiter && !waiter->claim()) return WaitState::lost;
+      if (!asks.claim()) return WaitState::lost;
       deliver_one(construct, trash, wake);
     }
     return room == WaitState::idle ? WaitState::done : room;
@@ -142,15 +152,16 @@ class ChannelCore {
   /// Values one after the other, until `waiter.transfer` says that it was the last: `done`, `closed`, `full` or
   /// `queued`.
   WaitState send_run(SendWaiter& waiter) {
+    const Known asks{&waiter};
     for (;;) {
       Trash trash;
-      WakeList wake(home_of(&waiter), !Sync::concurrent);
+      Wakes wake(asks.home());
       const Section section(*this);
       sides_.own_put(Party::side);
       // What is dropped is destroyed after the lock, so each drop ends the critical section.
       while (!trash) {
         if (closed_ || abandoned_) return WaitState::closed;
-        const WaitState room = make_room(&waiter, trash);
+        const WaitState room = make_room(asks, trash);
         bool last = false;
         if (room == WaitState::done) {
           last = deliver_next(waiter, trash, wake);
@@ -165,22 +176,28 @@ class ChannelCore {
   }
 
   /// Room for one value, kept: `done`, `closed`, `full` or `queued`.
-  WaitState reserve(SendWaiter* waiter) {
+  template <class Asks>
+  WaitState reserve(Asks asks) {
     Trash trash;
     const Section section(*this);
     sides_.own_put(Party::side);
-    if (closed_ || abandoned_) return WaitState::closed;
+    if (closed_ || abandoned_) return asks.claim() ? WaitState::closed : WaitState::lost;
     if (!has_room()) {
       const bool drops = overflow_ == Overflow::drop_oldest || overflow_ == Overflow::latest;
       if (drops && has_value()) {
+        if (!asks.claim()) return WaitState::lost;
         drop_front(trash);
-      } else if (overflow_ != Overflow::wait || !waiter) {
-        return WaitState::full;
-      } else if (sides_.own_take(Party::other); !has_room()) {
-        senders_waiting_.push(*waiter);
+        ++reserved_;
+        return WaitState::done;
+      }
+      if (overflow_ != Overflow::wait || !asks.waits()) return asks.claim() ? WaitState::full : WaitState::lost;
+      sides_.own_take(Party::other);
+      if (!has_room()) {
+        senders_waiting_.push(asks.waiter());
         return WaitState::queued;
       }
     }
+    if (!asks.claim()) return WaitState::lost;
     ++reserved_;
     return WaitState::done;
   }
@@ -189,7 +206,7 @@ class ChannelCore {
   template <class Construct>
   bool send_reserved(Construct&& construct) {
     Trash trash;
-    WakeList wake;
+    Wakes wake(nullptr);
     const Section section(*this);
     if (abandoned_) return false;
     if (overflow_ == Overflow::latest && has_value()) drop_front(trash);
@@ -207,45 +224,43 @@ class ChannelCore {
   }
 
   void release_permit() noexcept {
-    WakeList wake;
+    Wakes wake(nullptr);
     const Section section(*this);
     --reserved_;
     pump(wake);
     wake_if_ended(wake);
   }
 
-  /// Takes the oldest value by `take(T&)`: `done`, `closed` (drained as well), or `queued` with a waiter, else `idle`.
-  /// `reason` is what the channel was closed with.
-  template <class Take>
-  WaitState receive(Take&& take, ReceiveWaiter<T>* waiter, std::exception_ptr& reason) {
-    WakeList wake(home_of(waiter), !Sync::concurrent);
+  /// Takes the oldest value by `take(T&)`: `done`, `closed` (drained as well; then `reason()` is there), or `queued` by
+  /// one that waits, else `idle`.
+  template <class Take, class Asks>
+  WaitState receive(Take&& take, Asks asks) {
+    Wakes wake(asks.home());
     const Section section(*this);
     sides_.own_take(Party::side);
     if (!has_value()) {
-      if (ended()) {
-        reason = reason_;
-        return claimed(waiter, WaitState::closed);
-      }
-      if (!waiter) return WaitState::idle;
+      if (ended()) return asks.claim() ? WaitState::closed : WaitState::lost;
+      if (!asks.waits()) return WaitState::idle;
       sides_.own_put(Party::other);
       if (!has_value()) {
-        receivers_waiting_.push(*waiter);
+        receivers_waiting_.push(asks.waiter());
         return WaitState::queued;
       }
     }
-    if (waiter && !waiter->claim()) return WaitState::lost;
+    if (!asks.claim()) return WaitState::lost;
     Ring<T, Sync>& ring = *sides_.ring();
     take(ring.front());
     ring.pop();
     pump(wake);
     return WaitState::done;
   }
+  /// What the channel was closed with, for one that was told that it is closed: it does not change any more.
+  [[nodiscard]] const std::exception_ptr& reason() const noexcept { return reason_; }
 
   /// Takes up to `max` values; 0: see `state`, as above.
-  template <class Use>
-  std::size_t receive_some(Use&& use, std::size_t max, ReceiveWaiter<T>* waiter, WaitState& state,
-                           std::exception_ptr& reason) {
-    WakeList wake(home_of(waiter), !Sync::concurrent);
+  template <class Use, class Asks>
+  std::size_t receive_some(Use&& use, std::size_t max, Asks asks, WaitState& state) {
+    Wakes wake(asks.home());
     const Section section(*this);
     sides_.own_take(Party::side);
     std::size_t taken = 0;
@@ -270,14 +285,13 @@ class ChannelCore {
     if (has_value()) {
       take_what_is_there();
     } else if (ended()) {
-      reason = reason_;
       state = WaitState::closed;
-    } else if (!waiter) {
+    } else if (!asks.waits()) {
       state = WaitState::idle;
     } else if (sides_.own_put(Party::other); has_value()) {
       take_what_is_there();
     } else {
-      receivers_waiting_.push(*waiter);
+      receivers_waiting_.push(asks.waiter());
       state = WaitState::queued;
     }
     return taken;
@@ -289,19 +303,15 @@ class ChannelCore {
   /// The same for one that is known by its key only, because it may have been completed and freed: null if it was.
   Waiter* cancel_send_by(std::uint64_t key) noexcept { return take_back_by(key, senders_waiting_); }
   Waiter* cancel_receive_by(std::uint64_t key) noexcept { return take_back_by(key, receivers_waiting_); }
-  [[nodiscard]] std::uint64_t new_key() noexcept {
-    const Lock lock(mutex_);
-    return ++last_key_;
-  }
   /// A value that was handed to a receiver which did not get it: it was destroyed before it could look, or the value's
   /// move threw.
   void count_undelivered() noexcept {
     const Lock lock(mutex_);
-    ++undelivered_;
+    ++dropped_;
   }
 
   void close(std::exception_ptr reason) noexcept {
-    WakeList wake;
+    Wakes wake(nullptr);
     const Section section(*this);
     if (closed_) return;
     sides_.own_put(Party::other);
@@ -318,7 +328,7 @@ class ChannelCore {
     bool more = true;
     for (bool first = true; more; first = false) {
       Trash trash;
-      WakeList wake;
+      Wakes wake(nullptr);
       const Section section(*this);
       sides_.own_take(Party::other);
       Ring<T, Sync>* const ring = sides_.ring();
@@ -370,6 +380,10 @@ class ChannelCore {
     append_report(text, report);
   }
 
+ protected:
+  explicit ChannelCore(const ChannelOptions& options) : sides_(options.capacity), overflow_(options.overflow) {}
+  virtual ~ChannelCore() = default;
+
  private:
   using Mutex = typename Sync::Mutex;
   using Lock = std::lock_guard<Mutex>;
@@ -379,9 +393,9 @@ class ChannelCore {
   [[nodiscard]] ChannelStats stats_locked() const noexcept {
     const auto [put, taken] = indices();
     ChannelStats stats;
-    stats.admitted = put + passed_ + refused_;
-    stats.received = taken - dropped_ + passed_ - undelivered_;
-    stats.dropped = dropped_ + refused_ + undelivered_;
+    stats.admitted = put + admitted_aside_;
+    stats.received = taken + admitted_aside_ - dropped_;
+    stats.dropped = dropped_;
     stats.buffered = static_cast<std::size_t>(put - taken);
     stats.reserved = reserved_;
     stats.capacity = capacity();
@@ -402,9 +416,6 @@ class ChannelCore {
     ChannelCore& core_;
     const Lock lock_;
   };
-
-  /// The home that runs the operation, if one does.
-  [[nodiscard]] static Home* home_of(const Waiter* waiter) noexcept { return waiter ? waiter->home : nullptr; }
 
   struct Count {
     std::size_t& total;
@@ -428,8 +439,7 @@ class ChannelCore {
   }
   Waiter* take_back_by(std::uint64_t key, WaitQueue& queue) noexcept {
     const Section section(*this);
-    Waiter* waiter = queue.empty() ? nullptr : &queue.front();
-    while (waiter && waiter->key != key) waiter = waiter->next;
+    Waiter* const waiter = queue.find(key);
     if (!waiter) return nullptr;
     queue.remove(*waiter);
     waiter->state = WaitState::cancelled;
@@ -488,15 +498,16 @@ class ChannelCore {
 
   /// `done`: there is room for one more. `idle`: the new value is to be dropped, and is counted already. Else `full` or
   /// `queued`.
-  WaitState make_room(SendWaiter* waiter, Trash& trash) {
+  template <class Asks>
+  WaitState make_room(Asks& asks, Trash& trash) {
     if (overflow_ == Overflow::latest && has_value()) drop_front(trash);
     if (has_room()) return WaitState::done;
     switch (overflow_) {
       case Overflow::wait:
-        if (!waiter) return WaitState::full;
+        if (!asks.waits()) return WaitState::full;
         sides_.own_take(Party::other);
         if (has_room()) return WaitState::done;
-        senders_waiting_.push(*waiter);
+        senders_waiting_.push(asks.waiter());
         return WaitState::queued;
       case Overflow::reject:
         return WaitState::full;
@@ -510,14 +521,15 @@ class ChannelCore {
       case Overflow::latest:
         break;
     }
-    ++refused_;
+    ++admitted_aside_;
+    ++dropped_;
     return WaitState::idle;
   }
 
   /// To the receiver that waits longest, else into the ring. Returns what `construct` returned; when it throws, nothing
   /// changed.
   template <class Construct>
-  bool deliver(Construct&& construct, WakeList& wake) {
+  bool deliver(Construct&& construct, Wakes& wake) {
     Waiter* const first = receivers_waiting_.claim_front();
     if (!first) {
       Ring<T, Sync>& ring = sides_.ensure_ring();
@@ -529,29 +541,25 @@ class ChannelCore {
     try {
       last = construct(receiver.slot());
     } catch (...) {
-      if (receiver.choice) begin_again(receiver, wake);
+      if (receiver.who == Waiter::Who::select) begin_again(receiver, wake);
       throw;
     }
     receiver.has_value = true;
     receivers_waiting_.remove(receiver);
-    ++passed_;
+    ++admitted_aside_;
     receiver.finish(WaitState::done, wake);
     return last;
   }
 
   /// One of a select that was claimed for nothing. What came for its others meanwhile passed it by.
-  void begin_again(Waiter& receiver, WakeList& wake) noexcept {
+  void begin_again(Waiter& receiver, Wakes& wake) noexcept {
     receivers_waiting_.remove(receiver);
-    wake.add(*receiver.home, *receiver.choice->again);
-  }
-  /// The outcome `how`, unless it is one of a select that has had another.
-  [[nodiscard]] static WaitState claimed(Waiter* waiter, WaitState how) noexcept {
-    return waiter && !waiter->claim() ? WaitState::lost : how;
+    wake.add(*receiver.home(), *receiver.choice->again);
   }
 
   /// The same; when `construct` throws, what was dropped to make room comes back, if its own move does not throw.
   template <class Construct>
-  bool deliver_instead(Construct&& construct, Trash& trash, WakeList& wake) {
+  bool deliver_instead(Construct&& construct, Trash& trash, Wakes& wake) {
     try {
       return deliver(construct, wake);
     } catch (...) {
@@ -560,7 +568,7 @@ class ChannelCore {
     }
   }
   template <class Construct>
-  void deliver_one(Construct& construct, Trash& trash, WakeList& wake) {
+  void deliver_one(Construct& construct, Trash& trash, Wakes& wake) {
     deliver_instead(
         [&construct](void* slot) {
           construct(slot);
@@ -571,7 +579,7 @@ class ChannelCore {
 
   /// The next of many: with as many of those that follow as there is room for, if nobody waits for them. True: it was
   /// the last.
-  bool deliver_next(SendWaiter& sender, Trash& trash, WakeList& wake) {
+  bool deliver_next(SendWaiter& sender, Trash& trash, Wakes& wake) {
     if (sender.fill && receivers_waiting_.empty() && waits_or_rejects()) {
       bool last = false;
       sides_.ensure_ring().put_some(
@@ -582,8 +590,13 @@ class ChannelCore {
     return deliver_instead([&](void* slot) { return sender.transfer(sender, slot); }, trash, wake);
   }
 
+  [[gnu::noinline]] void admit_senders(Home* by) noexcept {
+    Wakes wake(by);
+    const Section section(*this);
+    pump(wake);
+  }
   /// Gives the room that appeared to those that wait for it, in their order.
-  void pump(WakeList& wake) noexcept {
+  void pump(Wakes& wake) noexcept {
     while (!senders_waiting_.empty() && has_room()) {
       Waiter* const first = senders_waiting_.claim_front();
       if (!first) return;
@@ -605,19 +618,18 @@ class ChannelCore {
     }
   }
 
-  static void close_all(WaitQueue& queue, WakeList& wake) noexcept {
+  static void close_all(WaitQueue& queue, Wakes& wake) noexcept {
     while (Waiter* const waiter = queue.claim_front()) {
       queue.remove(*waiter);
       waiter->finish(WaitState::closed, wake);
     }
   }
 
-  void wake_if_ended(WakeList& wake) noexcept {
+  void wake_if_ended(Wakes& wake) noexcept {
     if (!ended()) return;
     while (Waiter* const first = receivers_waiting_.claim_front()) {
       auto& receiver = static_cast<ReceiveWaiter<T>&>(*first);
       receivers_waiting_.remove(receiver);
-      receiver.reason = reason_;
       receiver.finish(WaitState::closed, wake);
     }
   }
@@ -625,7 +637,7 @@ class ChannelCore {
   /// The last receiver has gone: what is buffered can't reach anybody, and nothing more comes.
   void end_receiving() noexcept {
     {
-      WakeList wake;
+      Wakes wake(nullptr);
       const Section section(*this);
       sides_.own_put(Party::other);
       abandoned_ = true;
@@ -635,29 +647,37 @@ class ChannelCore {
     discard();
   }
 
-  ~ChannelCore() = default;
-
   Sides<T, Sync> sides_;
   const Overflow overflow_;
   bool closed_ = false;
   bool abandoned_ = false;
+  mutable Mutex mutex_;
   typename Sync::Counter refs_{0};
 
-  mutable Mutex mutex_;
+  std::uint32_t discarding_ = 0;
   WaitQueue senders_waiting_;
   WaitQueue receivers_waiting_;
   std::size_t reserved_ = 0;
-  std::size_t discarding_ = 0;
-  /// Values that went from a sender to a receiver that waited; that came and were dropped at once; that were dropped
-  /// out of the ring; that were handed to a receiver which did not get them.
-  std::uint64_t passed_ = 0;
-  std::uint64_t refused_ = 0;
+  /// Values that did not go through the ring: from a sender to a receiver that waited, or dropped as they came.
+  std::uint64_t admitted_aside_ = 0;
+  /// Those that were dropped as they came, out of the ring, or after they were handed to a receiver that did not get
+  /// them.
   std::uint64_t dropped_ = 0;
-  std::uint64_t undelivered_ = 0;
-  std::uint64_t last_key_ = 0;
   std::exception_ptr reason_;
   std::unique_ptr<std::string> name_;
-  asio::any_io_executor executor_;
+};
+
+/// With the executor, whose type nobody else has to know.
+template <class T, class Sync, class Executor>
+class ChannelBlock final : public ChannelCore<T, Sync> {
+ public:
+  ChannelBlock(const Executor& executor, const ChannelOptions& options)
+      : ChannelCore<T, Sync>(options), executor_(executor) {}
+
+  [[nodiscard]] asio::any_io_executor executor() const noexcept override { return executor_; }
+
+ private:
+  const Executor executor_;
 };
 
 }  // namespace weir::detail

@@ -24,12 +24,13 @@ struct WaitingEnd {
 
   /// Under the channel's lock, while their roots can't go.
   void collect(const WaitQueue& queue) noexcept {
-    for (const Waiter* w = queue.empty() ? nullptr : &queue.front(); w; w = w->next) {
+    for (const Waiter* w = queue.empty() ? nullptr : &queue.front(); w; w = queue.after(*w)) {
       if (w->lost()) continue;
       if (count++ >= shown.size()) continue;
       One& one = shown[count - 1];
-      one.has_home = w->home != nullptr;
-      if (w->home) one = {true, w->home->id(), w->home->name(), w->home->report_time() - w->since};
+      const Home* const home = w->home();
+      one.has_home = home != nullptr;
+      if (home) one = {true, home->id(), home->name(), home->report_time() - w->since};
     }
   }
 

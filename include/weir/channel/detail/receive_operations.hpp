@@ -41,7 +41,7 @@ class ReceiveSuspension : public Suspension<ChannelCore<T, Sync>, ReceiveWaiter<
   }
   void throw_if_failed() {
     if (this->state == WaitState::cancelled) throw Error(Errc::cancelled);
-    if (this->reason) std::rethrow_exception(std::move(this->reason));
+    if (this->state == WaitState::closed && this->core_.reason()) std::rethrow_exception(this->core_.reason());
   }
 
  private:
@@ -72,13 +72,13 @@ class ReceiveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspen
   WEIR_ALWAYS_INLINE std::optional<T> await_resume() {
     T* const value = front_ ? front_ : kept(this->slow());
     if (!value) return std::nullopt;
-    Rid rid{this->core(), front_ ? nullptr : this->slow()};
+    Rid rid{this->core(), front_ ? nullptr : this->slow(), &this->home()};
     return rid.moved(*value);
   }
 
   /// Moves the oldest value out, straight to where it is wanted; when that throws, it stays.
   static std::optional<T> take_front(Core& core, T& front) {
-    Rid rid{core, nullptr};
+    Rid rid{core, nullptr, nullptr};
     return rid.moved(front);
   }
 
@@ -87,6 +87,7 @@ class ReceiveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspen
   struct Rid {
     Core& core;
     Slow* slow;
+    Home* by;
     bool moved_out = std::is_nothrow_move_constructible_v<T>;
 
     WEIR_ALWAYS_INLINE std::optional<T> moved(T& value) {
@@ -102,28 +103,32 @@ class ReceiveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspen
       if (slow) [[unlikely]] {
         slow->given(moved_out);
       } else if (moved_out) {
-        core.took_front();
+        core.took_front(by);
       } else {
         core.kept_front();
       }
     }
   };
 
-  [[gnu::noinline]] bool start(bool tried) {
+  [[gnu::noinline]] bool start(bool has_turn) {
     Core& core = this->core();
-    while (this->linger([&core](std::uint32_t n) { return core.linger_for_value(n); })) {
+    while (has_turn && this->linger([&core](std::uint32_t n) { return core.linger_for_value(n); })) {
       if ((front_ = core.front_at_once())) return true;
     }
-    Slow& slow = this->suspension();
-    if (T* const front = tried ? nullptr : core.front_at_once()) {
+    if (T* const front = has_turn ? nullptr : core.front_at_once()) {
+      Slow& slow = this->suspension();
       {
-        Rid rid{core, nullptr, false};
+        Rid rid{core, nullptr, &this->home(), false};
         slow.keep(*front);
         rid.moved_out = true;
       }
-      return slow.settle(WaitState::done);
+      return slow.goes_on(WaitState::done, false);
     }
-    return slow.settle(core.receive([&slow](T& value) { slow.keep(value); }, &slow, slow.reason));
+    const auto waiter = [this]() -> Slow& { return this->suspension(); };
+    const WaitState how = core.receive([&waiter](T& value) { waiter().keep(value); }, Lazily{&this->home(), waiter});
+    if (how != WaitState::queued) return waiter().goes_on(how, has_turn);
+    this->slow()->wait();
+    return false;
   }
   /// What came while it was suspended; null: nothing, and nothing will.
   [[gnu::noinline]] static T* kept(Slow* slow) {
@@ -162,10 +167,10 @@ class RunOut {
     }
     return taken_ != 0;
   }
-  template <class Core>
-  WaitState take_or_wait(Core& core, ReceiveWaiter<T>& waiter) {
+  template <class Core, class Asks>
+  WaitState take_or_wait(Core& core, Asks asks) {
     auto attempt = WaitState::idle;
-    taken_ = core.receive_some(user(), max_, &waiter, attempt, waiter.reason);
+    taken_ = core.receive_some(user(), max_, asks, attempt);
     return attempt;
   }
   /// The value that woke the receiver, and what has come since.
@@ -184,7 +189,7 @@ class RunOut {
     if (max_ == 1) return;
     auto attempt = WaitState::idle;
     try {
-      taken_ += core.receive_some(user(), max_ - 1, nullptr, attempt, waiter.reason);
+      taken_ += core.receive_some(user(), max_ - 1, AtOnce{waiter.home()}, attempt);
     } catch (...) {
       // It stays in the channel, for the next call to meet.
     }
@@ -240,14 +245,20 @@ class ReceiveSomeAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSu
   }
 
  private:
-  [[gnu::noinline]] bool start(bool tried) {
+  [[gnu::noinline]] bool start(bool has_turn) {
     Core& core = this->core();
-    while (this->linger([&core](std::uint32_t n) { return core.linger_for_value(n); })) {
+    while (has_turn && this->linger([&core](std::uint32_t n) { return core.linger_for_value(n); })) {
       if (run_.take_at_once(core)) return true;
     }
-    Slow& slow = this->suspension();
-    if (!tried && run_.take_at_once(core)) return slow.settle(WaitState::done);
-    return slow.settle(run_.take_or_wait(core, slow));
+    const auto waiter = [this]() -> Slow& { return this->suspension(); };
+    auto how = WaitState::done;
+    if (has_turn || !run_.take_at_once(core)) {
+      how = run_.take_or_wait(core, Lazily{&this->home(), waiter});
+      if (how == WaitState::done && has_turn) return true;
+    }
+    if (how != WaitState::queued) return waiter().goes_on(how, has_turn);
+    this->slow()->wait();
+    return false;
   }
 
   RunOut<T, Out> run_;

@@ -32,16 +32,11 @@ concept AsCase = requires(Op& operation) { operation.take_core(); };
 
 /// What the cases of a select know of it.
 struct SelectCommon {
-  void enlist(Waiter& waiter) noexcept {
-    waiter.home = &promise->home();
-    waiter.resumable = &promise->resumable();
-    waiter.choice = &choice;
-  }
   /// The claim was taken by the select itself.
-  void wake() noexcept { promise->home().resume_here(promise->resumable()); }
+  void wake() noexcept { home().resume_here(choice.promise->resumable()); }
+  [[nodiscard]] Home& home() const noexcept { return choice.promise->home(); }
 
   Choice choice;
-  Promise* promise = nullptr;
 };
 
 template <class T, class Sync>
@@ -70,13 +65,13 @@ class ReceiveCase {
       core_->kept_front();
       throw;
     }
-    core_->took_front();
+    core_->took_front(nullptr);
     return true;
   }
   WaitState enter(SelectCommon& common) {
-    common.enlist(waiter_);
+    waiter_.belongs_to(common.choice);
     entered_ = true;
-    const WaitState how = core_->receive([this](T& value) { keep(value); }, &waiter_, waiter_.reason);
+    const WaitState how = core_->receive([this](T& value) { keep(value); }, Known{&waiter_});
     if (how == WaitState::closed) waiter_.state = how;
     return how;
   }
@@ -93,8 +88,8 @@ class ReceiveCase {
         core_->count_undelivered();
         throw;
       }
-    } else if (waiter_.reason) {
-      std::rethrow_exception(std::move(waiter_.reason));
+    } else if (waiter_.state == WaitState::closed && core_->reason()) {
+      std::rethrow_exception(core_->reason());
     }
   }
   void describe(std::string& text) const {
@@ -130,8 +125,8 @@ class ReceiveSomeCase : public ReceiveCase<T, Sync> {
   void take(Result& result) {
     if (this->waiter_.has_value) {
       run_.take_woken(*this->core_, this->waiter_);
-    } else if (run_.taken() == 0 && this->waiter_.reason) {
-      std::rethrow_exception(std::move(this->waiter_.reason));
+    } else if (run_.taken() == 0 && this->waiter_.state == WaitState::closed && this->core_->reason()) {
+      std::rethrow_exception(this->core_->reason());
     }
     result = run_.taken();
   }
@@ -158,13 +153,13 @@ class SendCase {
     if (how_ == WaitState::done) return true;
     if (core_->waits_when_full()) return false;
     // These never wait: what they do now is their outcome.
-    how_ = core_->send(waiter_.source, nullptr);
+    how_ = core_->send(waiter_.source, AtOnce());
     return true;
   }
   WaitState enter(SelectCommon& common) {
-    common.enlist(waiter_);
+    waiter_.belongs_to(common.choice);
     entered_ = true;
-    how_ = core_->send(waiter_.source, &waiter_);
+    how_ = core_->send(waiter_.source, Known{&waiter_});
     return how_;
   }
   void leave() noexcept {
@@ -184,11 +179,10 @@ class SendCase {
 
  private:
   struct Wait : SendWaiter {
-    explicit Wait(Source&& s) : source(std::move(s)) {
-      transfer = [](SendWaiter& self, void* slot) {
-        static_cast<Wait&>(self).source(slot);
-        return true;
-      };
+    explicit Wait(Source&& s) : SendWaiter(&use_source), source(std::move(s)) {}
+    static bool use_source(SendWaiter& self, void* slot) {
+      static_cast<Wait&>(self).source(slot);
+      return true;
     }
     [[no_unique_address]] Source source;
   };
@@ -216,17 +210,14 @@ class ReserveCase {
   }
 
   [[nodiscard]] bool try_at_once() {
-    how_ = core_->reserve(nullptr);
+    how_ = core_->reserve(AtOnce());
     return how_ == WaitState::done || !core_->waits_when_full();
   }
   WaitState enter(SelectCommon& common) {
-    common.enlist(waiter_);
+    waiter_.belongs_to(common.choice);
     entered_ = true;
-    how_ = core_->reserve(&waiter_);
-    if (how_ == WaitState::queued || common.choice.claim(&waiter_)) return how_;
-    // Room is room: taken and given back, it has cost nobody a value.
-    if (how_ == WaitState::done) core_->release_permit();
-    return how_ = WaitState::lost;
+    how_ = core_->reserve(Known{&waiter_});
+    return how_;
   }
   void leave() noexcept {
     if (!std::exchange(entered_, false)) return;
@@ -250,7 +241,7 @@ class ReserveCase {
   const CoreRef<Core> core_;
   bool entered_ = false;
   WaitState how_ = WaitState::idle;
-  SendWaiter waiter_;
+  SendWaiter waiter_{nullptr};
 };
 
 /// What `after` returns.
@@ -272,7 +263,7 @@ class TimerCase {
   [[nodiscard]] bool try_at_once() const noexcept { return false; }
   WaitState enter(SelectCommon& common) {
     common_ = &common;
-    Home& home = common.promise->home();
+    Home& home = common.home();
     try {
       // Begun again, it goes on with the time that it had.
       until_ = Until(until_.of(asio::use_service<TimeService>(home.context())));

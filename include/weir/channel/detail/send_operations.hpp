@@ -59,12 +59,9 @@ struct BuildFrom {
 template <class Core>
 class SendSuspension : public Suspension<Core, SendWaiter> {
  public:
-  SendSuspension(Core& core, Promise& promise, void* operation, decltype(SendWaiter::transfer) transfer_one,
-                 decltype(SendWaiter::fill) fill_many = nullptr) noexcept
-      : Suspension<Core, SendWaiter>(core, promise, kind), operation_(operation) {
-    this->transfer = transfer_one;
-    this->fill = fill_many;
-  }
+  SendSuspension(Core& core, Promise& promise, void* operation, SendWaiter::Transfer transfer_one,
+                 SendWaiter::Fill fill_many = nullptr) noexcept
+      : Suspension<Core, SendWaiter>(core, promise, kind, transfer_one, fill_many), operation_(operation) {}
   ~SendSuspension() {
     if (!this->destroyed_waiting() || this->core_.cancel_send(*this)) return;
     if (!this->transfer && this->state == WaitState::done) this->core_.release_permit();
@@ -114,14 +111,19 @@ class SendAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspension<C
   }
 
  private:
-  [[gnu::noinline]] bool start(bool tried) {
+  [[gnu::noinline]] bool start(bool has_turn) {
     Core& core = this->core();
-    while (core.waits_when_full() && this->linger([&core](std::uint32_t n) { return core.linger_for_room(n); })) {
+    while (has_turn && core.waits_when_full() &&
+           this->linger([&core](std::uint32_t n) { return core.linger_for_room(n); })) {
       if (core.send_at_once(source_) == WaitState::done) return true;
     }
-    Slow& slow = this->suspension(this, &transfer);
-    if (!tried && core.send_at_once(source_) == WaitState::done) return slow.settle(WaitState::done);
-    return slow.settle(core.send(source_, &slow));
+    const auto waiter = [this]() -> Slow& { return this->suspension(this, &transfer); };
+    WaitState how = has_turn ? WaitState::idle : core.send_at_once(source_);
+    if (how != WaitState::done) how = core.send(source_, Lazily{&this->home(), waiter});
+    if (how == WaitState::done && has_turn) return true;
+    if (how != WaitState::queued) return waiter().goes_on(how, has_turn);
+    this->slow()->wait();
+    return false;
   }
   static bool transfer(SendWaiter& waiter, void* slot) {
     Slow::template operation_of<SendAwaiter>(waiter).source_(slot);
@@ -184,13 +186,17 @@ class SendAllAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspensio
         [this](T* slots, std::size_t n, std::size_t& built) { fill_slots(slots, n, built); });
     return next_ == last_;
   }
-  [[gnu::noinline]] bool start(bool tried) {
+  [[gnu::noinline]] bool start(bool has_turn) {
     Core& core = this->core();
-    while (core.waits_when_full() && this->linger([&core](std::uint32_t n) { return core.linger_for_room(n); })) {
+    while (has_turn && core.waits_when_full() &&
+           this->linger([&core](std::uint32_t n) { return core.linger_for_room(n); })) {
       if (send_at_once()) return true;
     }
     Slow& slow = this->suspension(this, &put_next, &fill);
-    return slow.settle(!tried && send_at_once() ? WaitState::done : core.send_run(slow));
+    const WaitState how = !has_turn && send_at_once() ? WaitState::done : core.send_run(slow);
+    if (how != WaitState::queued) return slow.goes_on(how, has_turn);
+    slow.wait();
+    return false;
   }
 
   void fill_slots(T* slots, std::size_t n, std::size_t& built) {
@@ -246,12 +252,19 @@ class ReserveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspensio
   explicit ReserveAwaiter(Core& core) noexcept : ChannelAwaiter<Core, Slow>(core) {}
 
   [[nodiscard]] bool await_ready() {
-    Slow& slow = this->suspension(this, nullptr);
-    return slow.settle(this->core().reserve(&slow));
+    const bool has_turn = this->home().spend();
+    const auto waiter = [this]() -> Slow& { return this->suspension(this, nullptr); };
+    const WaitState how = this->core().reserve(Lazily{&this->home(), waiter});
+    if (how == WaitState::done && has_turn) return true;
+    if (how != WaitState::queued) return waiter().goes_on(how, has_turn);
+    this->slow()->wait();
+    return false;
   }
   Permit<T, Sync> await_resume() {
-    this->slow()->resumed();
-    this->slow()->throw_if_failed();
+    if (Slow* const slow = this->slow()) {
+      slow->resumed();
+      slow->throw_if_failed();
+    }
     return Permit<T, Sync>(CoreRef<Core>(this->core()));
   }
 };

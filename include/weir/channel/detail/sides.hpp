@@ -46,7 +46,7 @@ class Sides {
   enum class Party : bool { side, other };
 
   explicit Sides(std::size_t capacity) noexcept
-      : capacity_(capacity), asymmetric_(capacity > largest_symmetric && Sync::has_heavy_fence()) {}
+      : asymmetric_(capacity > largest_symmetric && Sync::has_heavy_fence()), capacity_(capacity) {}
   Sides(const Sides&) = delete;
   Sides& operator=(const Sides&) = delete;
   /// When nobody is left.
@@ -188,8 +188,8 @@ class Sides {
   // Read by every operation, written seldom.
   Gate put_gate_{false};
   Gate take_gate_{false};
-  const std::size_t capacity_;
   const bool asymmetric_;
+  const std::size_t capacity_;
   Atomic<Ring<T, Sync>*> ring_{nullptr};
 };
 

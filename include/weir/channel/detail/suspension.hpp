@@ -21,49 +21,46 @@ namespace weir::detail {
 template <class Core, class Wait>
 class Suspension : public Cancellable, public Wait {
  public:
-  Suspension(Core& core, Promise& promise, const Kind& kind) noexcept
-      : Cancellable(kind), core_(core), promise_(promise) {
-    this->home = &promise.home();
-    this->resumable = &promise.resumable();
-  }
+  template <class... Args>
+  Suspension(Core& core, Promise& promise, const Kind& kind, Args... args) noexcept
+      : Cancellable(kind), Wait(promise, args...), core_(core) {}
   ~Suspension() {
-    if (retained_) core_.release();
+    if (this->retains) core_.release();
   }
 
-  /// After the attempt: whether the coroutine goes on at once.
-  [[nodiscard]] bool settle(WaitState attempt) noexcept {
-    if (attempt == WaitState::queued) {
-      promise_.scope().link(*this);
-    } else {
-      this->state = attempt;
-      gives_turn_ = true;
-      if (promise_.home().spend()) return true;
-    }
-    core_.retain();
-    suspended_ = retained_ = true;
+  /// After the attempt: it waits in the channel. A peer wakes it, and may have done so.
+  void wait() noexcept {
+    this->coroutine->scope().link(*this);
+    hold();
+  }
+  /// After the attempt, which said `how`: whether the coroutine goes on at once. If not, it gives up its turn.
+  [[nodiscard]] bool goes_on(WaitState how, bool has_turn) noexcept {
+    this->state = how;
+    if (has_turn) return true;
+    hold();
     return false;
   }
-  /// Queued: a peer wakes it, and may have done so. Else it was done at once, and gives up its turn.
   void suspend() noexcept {
-    if (gives_turn_) wake_here();
+    if (!linked()) wake_here();
   }
-  void wake_here() noexcept { promise_.home().resume_here(promise_.resumable()); }
+  void wake_here() noexcept { this->coroutine->home().resume_here(this->coroutine->resumable()); }
   /// On resumption, which does not come when the frame is destroyed before.
   void resumed() noexcept {
     unlink();
-    suspended_ = false;
+    this->suspended = false;
   }
   /// In the destructor: whether it was destroyed while it was suspended.
-  [[nodiscard]] bool destroyed_waiting() const noexcept { return suspended_; }
+  [[nodiscard]] bool destroyed_waiting() const noexcept { return this->suspended; }
 
  protected:
   Core& core_;
 
  private:
-  Promise& promise_;
-  bool gives_turn_ = false;
-  bool suspended_ = false;
-  bool retained_ = false;
+  /// The handle may go before the coroutine is resumed.
+  void hold() noexcept {
+    core_.retain();
+    this->suspended = this->retains = true;
+  }
 };
 
 /// What a handle returns: it becomes an awaiter where it is awaited, in place, and can be moved until then.
@@ -117,9 +114,11 @@ class ChannelAwaiter {
 
   [[nodiscard]] Core& core() const noexcept { return core_; }
   [[nodiscard]] Home& home() const noexcept { return promise_->home(); }
+  /// Builds it, unless it is there.
   template <class... Args>
-  Slow& suspension(Args&&... args) noexcept {
-    slow_ = ::new (static_cast<void*>(std::addressof(memory_))) Slow(core_, *promise_, static_cast<Args&&>(args)...);
+  Slow& suspension(Args... args) noexcept {
+    if (slow_) return *slow_;
+    slow_ = ::new (static_cast<void*>(std::addressof(memory_))) Slow(core_, *promise_, args...);
     return *slow_;
   }
   [[nodiscard]] Slow* slow() const noexcept { return slow_; }

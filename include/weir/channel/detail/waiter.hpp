@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <weir/core/home.hpp>
+#include <weir/core/promise.hpp>
 #include <weir/core/time_service.hpp>
 #include <weir/core/wake_list.hpp>
 
@@ -36,6 +37,8 @@ struct Choice {
   Waiter* winner = nullptr;
   /// Woken instead, when the value that it was claimed for could not be built: it begins again.
   Resumable* again = nullptr;
+  /// The coroutine that waits.
+  Promise* promise = nullptr;
 
   [[nodiscard]] bool claim(Waiter* w) noexcept {
     if (claimed.exchange(true, std::memory_order_acq_rel)) return false;
@@ -44,59 +47,111 @@ struct Choice {
   }
 };
 
-/// One operation that waits in a channel. All of it is read and written under the channel's lock while it is queued,
-/// and belongs to the operation alone again once it is out of the queue.
-struct Waiter {
-  Waiter* prev = nullptr;
-  Waiter* next = nullptr;
-  /// Who is woken: a coroutine by its home, or, without a home, a completion handler that `fire` posts.
-  Home* home = nullptr;
-  Resumable* resumable = nullptr;
-  struct Deferred : WakeList::Deferred {
-    explicit Deferred(Waiter& w) noexcept : waiter(w) {}
-    Waiter& waiter;
-  } deferred{*this};
-  /// What a completion handler's cancellation knows it by: never used twice in a channel.
+/// What fires for a completion handler, and the key that its cancellation knows it by, which is never used twice.
+struct HandlerWake : WakeList::Deferred {
+  HandlerWake(Waiter& w, void (*fire_it)(WakeList::Deferred&) noexcept) noexcept : waiter(w) { fire = fire_it; }
+  HandlerWake(const HandlerWake&) = delete;
+  HandlerWake& operator=(const HandlerWake&) = delete;
+
+  Waiter& waiter;
   std::uint64_t key = 0;
-  WaitState state = WaitState::idle;
-  /// Set for one of several of a `select`.
-  Choice* choice = nullptr;
-  /// The time of the turn in which it began to wait. Without a home there is none.
-  TimeService::TimePoint since{};
 
-  Waiter() noexcept = default;
-  Waiter(const Waiter&) = delete;
-  Waiter& operator=(const Waiter&) = delete;
-
-  /// Under the channel's lock, before it is served: false when it must not be, because its select has been already.
-  [[nodiscard]] bool claim() noexcept { return !choice || choice->claim(this); }
-  [[nodiscard]] bool lost() const noexcept { return choice && choice->claimed.load(std::memory_order_relaxed); }
-
-  void finish(WaitState how, WakeList& wake) noexcept {
-    state = how;
-    if (home) {
-      wake.add(*home, *resumable);
-    } else {
-      wake.add(deferred);
-    }
+  [[nodiscard]] static std::uint64_t new_key() noexcept {
+    static std::atomic<std::uint64_t> last{0};
+    return last.fetch_add(1, std::memory_order_relaxed) + 1;
   }
 };
 
+/// One operation that waits in a channel. All of it is read and written under the channel's lock while it is queued,
+/// and belongs to the operation alone again once it is out of the queue. Small: it stands in the frame of each
+/// coroutine that awaits a channel.
+struct Waiter {
+  enum class Who : unsigned char { coroutine, select, handler };
+
+  Waiter() noexcept : coroutine(nullptr), who(Who::coroutine) {}
+  explicit Waiter(Promise& p) noexcept : coroutine(&p), who(Who::coroutine) {}
+  explicit Waiter(Choice& c) noexcept : choice(&c), who(Who::select) {}
+  explicit Waiter(HandlerWake& h) noexcept : completion(&h), who(Who::handler) {}
+  Waiter(const Waiter&) = delete;
+  Waiter& operator=(const Waiter&) = delete;
+
+  /// For one that was built before it was known for whom.
+  void belongs_to(Promise& p) noexcept { coroutine = &p; }
+  void belongs_to(Choice& c) noexcept {
+    choice = &c;
+    who = Who::select;
+  }
+
+  /// The home of the coroutine that waits. Null: a completion handler does.
+  [[nodiscard]] Home* home() const noexcept {
+    switch (who) {
+      case Who::coroutine:
+        return &coroutine->home();
+      case Who::select:
+        return &choice->promise->home();
+      case Who::handler:
+        break;
+    }
+    return nullptr;
+  }
+  /// Under the channel's lock, before it is served: false when it must not be, because its select has been already.
+  [[nodiscard]] bool claim() noexcept { return who != Who::select || choice->claim(this); }
+  [[nodiscard]] bool lost() const noexcept {
+    return who == Who::select && choice->claimed.load(std::memory_order_relaxed);
+  }
+
+  template <class Wakes>
+  void finish(WaitState how, Wakes& wakes) noexcept {
+    state = how;
+    switch (who) {
+      case Who::coroutine:
+        return wakes.add(coroutine->home(), coroutine->resumable());
+      case Who::select:
+        return wakes.add(choice->promise->home(), choice->promise->resumable());
+      case Who::handler:
+        return wakes.add(*completion);
+    }
+  }
+
+  // In the queue.
+  Waiter* prev;
+  Waiter* next;
+  union {
+    Promise* coroutine;
+    Choice* choice;
+    HandlerWake* completion;
+  };
+  /// The time of the turn in which it began to wait. A handler has none.
+  TimeService::TimePoint since;
+  Who who;
+  WaitState state = WaitState::idle;
+  /// For the operation: whether its coroutine is suspended, and whether it holds the channel.
+  bool suspended = false;
+  bool retains = false;
+};
+
 [[nodiscard]] inline Waiter& waiter_of(WakeList::Deferred& deferred) noexcept {
-  return static_cast<Waiter::Deferred&>(deferred).waiter;
+  return static_cast<HandlerWake&>(deferred).waiter;
 }
 
-/// A first-in-first-out queue of waiters. Intrusive; each step is O(1).
+/// A first-in-first-out queue of waiters: a ring of them. Intrusive; each step is O(1).
 class WaitQueue {
  public:
   [[nodiscard]] bool empty() const noexcept { return first_ == nullptr; }
   [[nodiscard]] Waiter& front() const noexcept { return *first_; }
-  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  /// The one behind `w`; null: it is the last.
+  [[nodiscard]] Waiter* after(const Waiter& w) const noexcept { return w.next == first_ ? nullptr : w.next; }
   /// Without those that have lost. O(n).
   [[nodiscard]] std::size_t count() const noexcept {
     std::size_t n = 0;
-    for (const Waiter* w = first_; w; w = w->next) n += !w->lost();
+    for (const Waiter* w = first_; w; w = after(*w)) n += !w->lost();
     return n;
+  }
+  /// The handler's that has this key, or null. O(n).
+  [[nodiscard]] Waiter* find(std::uint64_t key) const noexcept {
+    Waiter* w = first_;
+    while (w && !(w->who == Waiter::Who::handler && w->completion->key == key)) w = after(*w);
+    return w;
   }
   /// The first that can be served, claimed; null: nobody waits. Those that have lost are taken out on the way.
   [[nodiscard]] Waiter* claim_front() noexcept {
@@ -107,34 +162,43 @@ class WaitQueue {
   /// By the one that waits.
   void push(Waiter& w) noexcept {
     w.state = WaitState::queued;
-    if (w.home) w.since = w.home->turn_time();
-    w.next = nullptr;
-    w.prev = last_;
-    (last_ ? last_->next : first_) = &w;
-    last_ = &w;
-    ++size_;
+    if (Home* const home = w.home()) w.since = home->turn_time();
+    if (!first_) {
+      first_ = w.prev = w.next = &w;
+      return;
+    }
+    w.next = first_;
+    w.prev = first_->prev;
+    first_->prev->next = &w;
+    first_->prev = &w;
   }
   void remove(Waiter& w) noexcept {
-    (w.prev ? w.prev->next : first_) = w.next;
-    (w.next ? w.next->prev : last_) = w.prev;
-    w.prev = w.next = nullptr;
+    if (first_ == &w) first_ = w.next == &w ? nullptr : w.next;
+    w.prev->next = w.next;
+    w.next->prev = w.prev;
     w.state = WaitState::idle;
-    --size_;
   }
 
  private:
   Waiter* first_ = nullptr;
-  Waiter* last_ = nullptr;
-  std::size_t size_ = 0;
 };
 
 /// Waits for room: to put values there, or (without `transfer`) for a permit.
 struct SendWaiter : Waiter {
   /// Builds the next value in the slot (null: skips it); true when it was the last one. May throw what the value's
   /// constructor throws.
-  bool (*transfer)(SendWaiter& self, void* slot) = nullptr;
-  /// Optional: builds up to `n` in the slots, counting them in `built`, also when it throws; true when it was the last.
-  bool (*fill)(SendWaiter& self, void* slots, std::size_t n, std::size_t& built) = nullptr;
+  using Transfer = bool (*)(SendWaiter& self, void* slot);
+  /// Builds up to `n` in the slots, counting them in `built`, also when it throws; true when it was the last.
+  using Fill = bool (*)(SendWaiter& self, void* slots, std::size_t n, std::size_t& built);
+
+  /// Without `belongs_to` it must not wait.
+  explicit SendWaiter(Transfer transfer_one) noexcept : transfer(transfer_one), fill(nullptr) {}
+  template <class Owner>
+  SendWaiter(Owner& owner, Transfer transfer_one, Fill fill_many = nullptr) noexcept
+      : Waiter(owner), transfer(transfer_one), fill(fill_many) {}
+
+  Transfer transfer;
+  Fill fill;  ///< optional
   std::exception_ptr error;
 };
 
@@ -142,8 +206,8 @@ struct SendWaiter : Waiter {
 template <class T>
 struct ReceiveWaiter : Waiter {
   ReceiveWaiter() noexcept {}
-  ReceiveWaiter(const ReceiveWaiter&) = delete;
-  ReceiveWaiter& operator=(const ReceiveWaiter&) = delete;
+  template <class Owner>
+  explicit ReceiveWaiter(Owner& owner) noexcept : Waiter(owner) {}
   ~ReceiveWaiter() {
     if (has_value) std::destroy_at(&received);
   }
@@ -162,12 +226,10 @@ struct ReceiveWaiter : Waiter {
     use(received);
   }
 
+  bool has_value = false;
   union {
     T received;
   };
-  bool has_value = false;
-  /// The reason that the channel was closed with, when `state` is `closed`.
-  std::exception_ptr reason;
 };
 
 }  // namespace weir::detail
