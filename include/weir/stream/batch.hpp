@@ -75,11 +75,14 @@ class EventBatch {
 
   /// Calls the receiver with what was gathered, if anything, and empties the batch. What the receiver collects is
   /// collected once it has returned, under one lock. Then every event of it is processed, or every one failed. Once the
-  /// stream is stopping they are discarded instead. A plain receiver is called at once, and nothing is allocated.
+  /// stream is stopping they are discarded instead. A batch that failed is retried as a unit; it goes to the dead
+  /// letters event by event. A plain receiver is called at once, and nothing is allocated (a frame, with a chain of
+  /// error policies).
   auto process(BatchFailure failure = BatchFailure::whole) {
     if constexpr (D::plain) {
+      if (drain_.handler_) return detail::NowOrLater<void>(process_later(failure));
       process_now(failure);
-      return detail::Immediate<void>();
+      return detail::NowOrLater<void>();
     } else {
       return process_later(failure);
     }
@@ -162,17 +165,35 @@ class EventBatch {
     for (Part part; parts.next(part);) {
       if (discarded(part)) continue;
       std::span<event_type> events = begin(part);
+      std::exception_ptr error;
       try {
-        if constexpr (D::returns_nothing) {
+        if constexpr (D::plain && D::returns_nothing) {
+          drain_.invoke(events, staging_);
+          collect_nothing();
+        } else if constexpr (D::plain) {
+          collect(drain_.invoke(events, staging_));
+        } else if constexpr (D::returns_nothing) {
           co_await drain_.invoke(events, staging_);
           collect_nothing();
         } else {
           collect(co_await drain_.invoke(events, staging_));
         }
+        if (drain_.handler_) drain_.handler_->succeeded();
         settle(drain_.counters_.processed, part);
       } catch (...) {
-        fail(part, parts, failure, std::current_exception());
+        error = std::current_exception();
       }
+      if (!error) continue;
+      if (!drain_.handler_ || splits(part, failure, error)) {
+        fail(part, parts, failure, std::move(error));
+        continue;
+      }
+      staged_.clear();
+      typename D::outcome_type outcome(events.front().id());
+      outcome.error_ = std::move(error);
+      auto recovering = drain_.recover(events, outcome);
+      co_await std::move(recovering);
+      settle(outcome, part);
     }
     empty();
   }
@@ -210,12 +231,37 @@ class EventBatch {
 
   void fail(const Part& part, detail::Bisection& parts, BatchFailure failure, std::exception_ptr error) noexcept {
     staged_.clear();
-    if (failure == BatchFailure::split && part.count > 1 && !drain_.cancelled_with_stream(error)) {
+    if (splits(part, failure, error)) {
       parts.halve(part);
       return;
     }
-    for (std::size_t i = 0; i < part.count; ++i) drain_.fail(events_[part.first + i].id(), error);
+    fail(part, 0, error, drain_.pipeline_->error_policy());
+  }
+  [[nodiscard]] bool splits(const Part& part, BatchFailure failure, const std::exception_ptr& error) const noexcept {
+    return failure == BatchFailure::split && part.count > 1 && !drain_.cancelled_with_stream(error);
+  }
+  void fail(const Part& part, std::size_t first, const std::exception_ptr& error, ErrorPolicy policy) noexcept {
+    for (std::size_t i = first; i < part.count; ++i) drain_.fail(events_[part.first + i].id(), error, policy);
     settled_ = part.first + part.count;
+  }
+
+  /// After the error policy has had its say.
+  void settle(typename D::outcome_type& outcome, const Part& part) noexcept {
+    if (outcome.error_) {
+      D::count(drain_.counters_.dead_lettered, outcome.dead_lettered_);
+      fail(part, outcome.dead_lettered_, outcome.error_, outcome.policy_);
+      return;
+    }
+    // The front may have gone to the dead letters before what was left succeeded.
+    D::count(drain_.counters_.dead_lettered, outcome.dead_lettered_);
+    try {
+      if (!outcome.staged_.empty()) drain_.collector_.collect_staged(outcome.staged_);
+      if (outcome.item_) drain_.collector_.collect(std::move(*outcome.item_));
+      D::count(drain_.counters_.processed, part.count - outcome.dead_lettered_);
+      settled_ = part.first + part.count;
+    } catch (...) {
+      fail(part, outcome.dead_lettered_, std::current_exception(), drain_.pipeline_->error_policy());
+    }
   }
 
   void empty() noexcept {

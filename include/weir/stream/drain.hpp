@@ -56,6 +56,9 @@ class Immediate<void> {
 
 }  // namespace detail
 
+template <class D>
+class EventBatch;
+
 /// How the processing of one event ended: what `Drain::call` gives and `Drain::settle` takes. Between the two it
 /// belongs to the strategy.
 template <class C, class Collection>
@@ -68,6 +71,8 @@ class ProcessedEvent {
  private:
   template <class P>
   friend class Drain;
+  template <class D>
+  friend class EventBatch;
 
   std::uint64_t id_ = 0;
   std::optional<detail::item_t<C>> item_;
@@ -77,9 +82,6 @@ class ProcessedEvent {
   ErrorPolicy policy_ = ErrorPolicy::stop;
   std::vector<typename Collector<C, Collection>::Staged> staged_;
 };
-
-template <class D>
-class EventBatch;
 
 /// One worker's access to the events of a stream. It belongs to the root that it was made for: the strategy's own
 /// coroutine, or a worker that it started. What it holds when it goes is counted as discarded.
