@@ -36,8 +36,7 @@ struct Gathering {
   template <class D>
   weir::Task<> operator()(D& drain) const {
     weir::EventBatch batch(drain, 3);
-    while (!batch.full() && co_await batch.gather()) {
-    }
+    while (!batch.full()) co_await batch.gather();
   }
 };
 

@@ -115,6 +115,8 @@ class Drain {
   [[nodiscard]] std::size_t worker() const noexcept { return worker_; }
   /// True once events are discarded rather than begun.
   [[nodiscard]] bool stopping() const noexcept { return pipeline_->discarding(); }
+  /// The stream's clock: that of its execution context.
+  [[nodiscard]] EventTime now() const noexcept { return pipeline_->clock().now(); }
 
   /// Waits for events, and takes a few; false when there are no more. Call it when `next` gave null.
   [[nodiscard]] auto fetch() { return Fetch(*this, Buffer::room); }
