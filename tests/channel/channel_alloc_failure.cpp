@@ -7,104 +7,18 @@
 #include <utility>
 #include <vector>
 
-#include <weir/core/spawn.hpp>
-#include <weir/core/task.hpp>
-
+#include "channel/alloc_failure_scene.hpp"
 #include "support/alloc_failure.hpp"
 #include "support/catch.hpp"
 
 namespace {
 
+using namespace alloc_failure;
 using weir::Errc;
 using weir::Overflow;
 using weir::Task;
-using weir_test::Failures;
 using weir_test::require;
 using weir_test::Stage;
-
-/// A value of its own memory, which moving does not allocate.
-using Value = std::unique_ptr<int>;
-using Tx = weir::ChannelSender<Value>;
-using Rx = weir::ChannelReceiver<Value>;
-
-/// What the parties of a scenario were told. Values are known by their numbers.
-struct Tally {
-  int started = 0;
-  int ended = 0;
-  int sent = 0;
-  int received = 0;
-  int sum_sent = 0;
-  int sum_received = 0;
-
-  void got(const Value& value) {
-    require(value != nullptr, "an empty value was received");
-    ++received;
-    sum_received += *value;
-  }
-  void gave(int value) {
-    ++sent;
-    sum_sent += value;
-  }
-  /// When everything was drained.
-  void check() const {
-    require(started == ended, "a root waits for ever");
-    require(sent == received && sum_sent == sum_received, "what was received is not what was sent");
-  }
-};
-
-/// Starts a root. When the start fails the root is not there, and nothing waits for it.
-template <class F>
-bool start(Stage& stage, Tally& tally, F function) {
-  try {
-    weir::spawn(stage.executor(), std::move(function), [&tally](std::exception_ptr error) {
-      ++tally.ended;
-      try {
-        if (error) std::rethrow_exception(error);
-      } catch (const std::bad_alloc&) {
-      } catch (const weir::Error& e) {
-        require(e.code() == Errc::channel_closed || e.code() == Errc::cancelled, "an error nobody expects");
-      }
-    });
-  } catch (const std::bad_alloc&) {
-    return false;
-  }
-  ++tally.started;
-  return true;
-}
-
-Task<> send_each(Tx tx, int first, int count, Tally& tally) {
-  for (int i = first; i < first + count; ++i) {
-    auto value = std::make_unique<int>(i);
-    try {
-      co_await tx.send(std::move(value));
-    } catch (...) {
-      require(value && *value == i, "a value that was not sent is not with the sender");
-      throw;
-    }
-    tally.gave(i);
-  }
-}
-
-Task<> receive_each(Rx rx, Tally& tally) {
-  for (;;) {
-    const std::optional<Value> value = co_await rx.receive();
-    if (!value) break;
-    tally.got(*value);
-  }
-}
-
-/// Whatever is left after the parties: a channel must still work when memory is back.
-void drain(Stage& stage, const Rx& rx, Tally& tally) {
-  stage.poll();
-  while (const auto value = rx.try_receive()) tally.got(*value);
-  stage.poll();
-}
-
-void check(const Failures& failures, std::uint64_t at_least) {
-  INFO(failures.trouble);
-  CHECK(failures.trouble.empty());
-  CHECK(failures.allocations >= at_least);
-}
 
 TEST_CASE("alloc failure: a channel that can't be made throws, and leaves nothing", "[alloc-failure]") {
   check(weir_test::fail_each([](Stage& stage) {

@@ -3,7 +3,9 @@
 # thread sanitizer brings an `operator new` of its own, and there are no threads here.
 if(NOT WEIR_SANITIZE MATCHES "thread")
   add_executable(
-    weir_alloc_failure_tests support/alloc_failure.cpp channel/channel_alloc_failure.cpp stream/stream_alloc_failure.cpp
+    weir_alloc_failure_tests support/alloc_failure.cpp channel/channel_alloc_failure.cpp
+                             channel/select_alloc_failure.cpp channel/broadcast_alloc_failure.cpp
+                             stream/stream_alloc_failure.cpp
   )
   weir_develop(weir_alloc_failure_tests)
   target_include_directories(weir_alloc_failure_tests PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
