@@ -13,6 +13,13 @@
 
 namespace weir_bench {
 
+/// The same value, of which the compiler no longer knows where it comes from.
+template <class T>
+[[nodiscard]] inline T hidden(T value) noexcept {
+  asm volatile("" : "+r"(value));
+  return value;
+}
+
 using Clock = std::chrono::steady_clock;
 
 inline constexpr std::size_t default_capacity = 1024;

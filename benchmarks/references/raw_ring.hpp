@@ -24,7 +24,8 @@ class RawRing {
 
   bool try_pop(U64& sum) {
     if (tail_ == head_) return false;
-    sum += digest(slots_[head_ & mask_]);
+    // One value at a time: Clang would add up a whole run of them by vector instructions.
+    sum = hidden(sum + digest(slots_[head_ & mask_]));
     ++head_;
     return true;
   }

@@ -56,7 +56,7 @@ class FramePool {
         return block;
       }
     }
-    return ::operator new((which + 1) * step);
+    return ::operator new(size_of(which));
   }
 
   static void deallocate(void* memory, std::size_t size) noexcept {
@@ -66,7 +66,7 @@ class FramePool {
         auto& list = lists->free[which];
         Free* const below = list.load(std::memory_order_acquire);
         const std::size_t count = below ? below->count + 1 : 1;
-        if (count * (which + 1) * step <= kept_bytes) [[likely]] {
+        if (count * size_of(which) <= kept_bytes) [[likely]] {
           list.store(::new (memory) Free{below, count}, std::memory_order_release);
           return;
         }
@@ -90,13 +90,16 @@ class FramePool {
   }
 
   /// Frames above it are not kept.
-  static constexpr std::size_t largest = 1024;
+  static constexpr std::size_t largest = 1016;
   /// What a thread keeps of each class at most: 256 KiB of all of them.
-  static constexpr std::size_t kept_bytes = 16 * 1024;
+  static constexpr std::size_t kept_bytes = 8 * 1024;
+  /// What is allocated for a frame of `size`. The common allocators spend 8 bytes of each multiple of 16 themselves.
+  [[nodiscard]] static constexpr std::size_t rounded(std::size_t size) noexcept { return size_of(class_of(size)); }
 
  private:
-  static constexpr std::size_t step = 64;
-  static constexpr std::size_t classes = largest / step;
+  static constexpr std::size_t step = 32;
+  static constexpr std::size_t overhead = 8;
+  static constexpr std::size_t classes = (largest + overhead) / step;
   static constexpr std::size_t threads = 128;
 
   struct Free {
@@ -108,7 +111,12 @@ class FramePool {
     std::array<std::atomic<Free*>, classes> free;
   };
 
-  [[nodiscard]] static std::size_t class_of(std::size_t size) noexcept { return (size - 1) / step; }
+  [[nodiscard]] static constexpr std::size_t class_of(std::size_t size) noexcept {
+    return (size + overhead - 1) / step;
+  }
+  [[nodiscard]] static constexpr std::size_t size_of(std::size_t which) noexcept {
+    return (which + 1) * step - overhead;
+  }
 
   /// The thread pointer, or 0: then nothing is kept. By volatile assembly, because a compiler may take the thread of a
   /// coroutine to be the same before and after a suspension.
