@@ -68,7 +68,7 @@ inline auto at_times(std::vector<Timed> values) {
 
 /// What a scenario of a flow sees.
 struct FlowScene {
-  explicit FlowScene(Ledger& l) : ledger(l) {}
+  FlowScene(Simulator& s, Ledger& l) : sim(&s), ledger(l) {}
 
   /// `from` and so on, `count` of them: every second one has to be waited for, if `waits`. Guarded, and so is each
   /// value's frame.
@@ -85,6 +85,7 @@ struct FlowScene {
     });
   }
 
+  Simulator* sim;
   Ledger& ledger;
   int failing = 0;
   int pulled = 0;
@@ -132,7 +133,7 @@ void explore_flow(Make make, Judge judge) {
     co_return completed;
   };
   const auto scene = [&run_it](Simulator& sim, Root<int>& root, Ledger& ledger) {
-    auto& flow_scene = sim.keep<FlowScene>(ledger);
+    auto& flow_scene = sim.keep<FlowScene>(sim, ledger);
     const Trouble trouble = trouble_of(sim);
     if (trouble == Trouble::source_fails) flow_scene.failing = 3;
     root.start(sim, run_it(flow_scene, trouble));

@@ -137,13 +137,13 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
     return std::move(this->timeout(duration));
   }
 
-  /// Where the events come from: see `CoroutineSender`, `FunctionSender`, `PullSender`, `RangeSender`,
+  /// Where the events come from: see `FlowSender`, `CoroutineSender`, `FunctionSender`, `PullSender`, `RangeSender`,
   /// `RangeFunctionSender`.
   template <class S>
   [[nodiscard]] auto sender(S&& function) && {
     static_assert(Sender<std::decay_t<S>, T>,
                   "weir::emits<T>().sender(x): x is none of Task<>(Emitter<T>&), void(Emitter<T>&), "
-                  "std::optional<T>(), a range of T, "
+                  "std::optional<T>(), a flow or a range of T, "
                   "or a function that returns one");
     return rebuilt<std::decay_t<S>, StrategyType, ReceiverFunction, Policy, Item>(
         static_cast<S&&>(function), std::move(strategy_), std::move(receiver_), std::move(policy_));

@@ -10,7 +10,9 @@
 
 #include <weir/core/generator.hpp>
 #include <weir/core/task.hpp>
+#include <weir/stream/detail/flow_run.hpp>
 #include <weir/stream/emitter.hpp>
+#include <weir/stream/flow/flow.hpp>
 
 namespace weir {
 namespace detail {
@@ -54,9 +56,13 @@ template <class S, class T>
 concept RangeFunctionSender =
     !PullSender<S, T> && std::invocable<S&> && RangeSender<std::remove_cvref_t<std::invoke_result_t<S&>>, T>;
 
+/// A flow: `weir::from(...) | weir::map(...)`. It runs in the sender's root, and is closed when the stream is stopped.
 template <class S, class T>
-concept Sender =
-    CoroutineSender<S, T> || FunctionSender<S, T> || PullSender<S, T> || RangeSender<S, T> || RangeFunctionSender<S, T>;
+concept FlowSender = Flow<S> && std::constructible_from<T, typename S::value_type&&>;
+
+template <class S, class T>
+concept Sender = FlowSender<S, T> || CoroutineSender<S, T> || FunctionSender<S, T> || PullSender<S, T> ||
+                 RangeSender<S, T> || RangeFunctionSender<S, T>;
 
 namespace detail {
 
@@ -79,7 +85,17 @@ Task<> send_range(Range& range, Emitter<T>& out) {
 /// Runs whatever kind of sender it is. A coroutine of its own only where one is needed.
 template <class T, class S>
 Task<> run_sender(S& sender, Emitter<T>& out) {
-  if constexpr (CoroutineSender<S, T>) {
+  if constexpr (FlowSender<S, T>) {
+    auto emit = [&out](typename S::value_type&& value) {
+      if constexpr (std::same_as<typename S::value_type, T>) {
+        return out.emit(std::move(value));
+      } else {
+        return out.emit_emplace(std::move(value));
+      }
+    };
+    auto running = run_flow(sender, emit);
+    co_await std::move(running);
+  } else if constexpr (CoroutineSender<S, T>) {
     auto running = into_task(std::invoke(sender, out));
     co_await std::move(running);
   } else if constexpr (FunctionSender<S, T>) {

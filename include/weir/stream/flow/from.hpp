@@ -126,13 +126,18 @@ class AwaitedFunctionFlow : public AwaitedSource<typename awaited_result_t<F&>::
 /// A receiver, awaited without a frame.
 template <class Receiver>
 class ReceiverFlow : public AwaitedSource<typename Receiver::value_type> {
-  using Operation = decltype(std::declval<const Receiver&>().receive());
-  using Awaiter = decltype(detail::awaiter_of(std::declval<Operation>()));
+  static auto receive(const Receiver& receiver) {
+    if constexpr (HasCoAwait<decltype(receiver.receive())>) {
+      return receiver.receive().operator co_await();
+    } else {
+      return receiver.receive();
+    }
+  }
 
  public:
   class [[nodiscard]] Ready {
    public:
-    explicit Ready(ReceiverFlow& flow) : flow_(flow), receive_(detail::awaiter_of(flow.receiver_.receive())) {}
+    explicit Ready(ReceiverFlow& flow) : flow_(flow), receive_(receive(flow.receiver_)) {}
     Ready(const Ready&) = delete;
     Ready& operator=(const Ready&) = delete;
 
@@ -145,7 +150,7 @@ class ReceiverFlow : public AwaitedSource<typename Receiver::value_type> {
 
    private:
     ReceiverFlow& flow_;
-    Awaiter receive_;
+    decltype(receive(std::declval<const Receiver&>())) receive_;
   };
 
   explicit ReceiverFlow(Receiver receiver) : receiver_(std::move(receiver)) {}

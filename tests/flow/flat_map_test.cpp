@@ -1,0 +1,66 @@
+#include <weir/stream/flow/flat_map.hpp>
+
+#include "support/catch.hpp"
+
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+#include <weir/core/generator.hpp>
+#include <weir/stream/flow/merge.hpp>
+#include <weir/stream/flow/take.hpp>
+
+#include "flow/scene.hpp"
+
+namespace {
+
+using namespace weir_test;
+
+weir::Generator<int> up_to(int n) {
+  for (int i = 1; i <= n; ++i) co_yield i;
+}
+
+}  // namespace
+
+TEST_CASE("flat_map: containers, generators, flows and what is awaited, one after another") {
+  const auto some = [](int n) { return Ints(static_cast<std::size_t>(n), n); };
+  CHECK(run(weir::from(Ints{2, 0, 1}) | weir::flat_map(some) | weir::to_vector()) == Ints{2, 2, 1});
+  CHECK(run(weir::from(Ints{2, 0, 3}) | weir::flat_map(up_to) | weir::to_vector()) == Ints{1, 2, 1, 2, 3});
+  const auto later = [](int n) { return at_times({{n, n}, {2 * n, 10 * n}}); };
+  Simulator sim;
+  CHECK(run(sim, weir::from(Ints{3, 1}) | weir::flat_map(later) | weir::to_vector()) == Ints{3, 30, 1, 10});
+  CHECK(sim.elapsed() == 8ms);
+  const auto awaited = [](int n) -> weir::Task<Ints> {
+    co_await weir::sleep_for(1ms);
+    co_return Ints{n, n};
+  };
+  CHECK(run(weir::from(Ints{1, 2}) | weir::flat_map(awaited) | weir::to_vector()) == Ints{1, 1, 2, 2});
+}
+
+TEST_CASE("flat_map: what an inner flow has started has ended before the next value is pulled") {
+  Ledger ledger;
+  Simulator sim;
+  FlowScene scene(sim, ledger);
+  const auto racing = [&](int n) {
+    CHECK(ledger.alive == 0);
+    return weir::merge(scene.source(n), scene.source(n)) | weir::take(1);
+  };
+  CHECK(run(sim, weir::from(Ints{2, 3}) | weir::flat_map(racing) | weir::to_vector()) == Ints{2, 3});
+  CHECK(ledger.made != 0);
+}
+
+TEST_CASE("flat_map: cancelled, destroyed, failing and timed out at every step") {
+  const auto make = [](FlowScene& scene) {
+    return scene.source(1, 3) | weir::flat_map([&scene](int n) {
+             return weir::merge(scene.source(10 * n, 2), scene.source(10 * n, 2)) | weir::take(2);
+           });
+  };
+  const auto judge = [](FlowScene& scene, bool completed) {
+    ensure(!completed || scene.seen.size() == 6, "all of them");
+    for (std::size_t i = 0; i < scene.seen.size(); ++i) {
+      ensure(scene.seen[i] / 10 == static_cast<int>(i / 2 + 1), "one inner flow after another");
+    }
+    ensure(scene.pulled <= 3 * scene.taken + 4, "pulled ahead");
+  };
+  REQUIRE_NOTHROW(explore_flow(make, judge));
+}
