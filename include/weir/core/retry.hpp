@@ -16,6 +16,7 @@
 #include <type_traits>
 #include <utility>
 
+#include <weir/core/detail/called.hpp>
 #include <weir/core/error.hpp>
 #include <weir/core/home.hpp>
 #include <weir/core/promise.hpp>
@@ -227,50 +228,25 @@ class RetryPolicy {
   std::optional<RetryBudget> budget_;
 };
 
-namespace detail {
-
-template <class R>
-struct retried {
-  using type = R;
-};
-template <Awaitable R>
-struct retried<R> {
-  using type = await_result_t<R>;
-};
-template <class F>
-using retried_t = typename retried<std::invoke_result_t<F&>>::type;
-
-}  // namespace detail
-
 /// Calls `function`, a plain one or one that returns something awaitable, until it succeeds or `policy` gives up; then
 /// it throws what the last call threw. Runs, waits and calls on the home of the coroutine that awaits; the task owns
 /// the function. When the scope is cancelled, a wait throws `Error(Errc::cancelled)`, and what a call throws is thrown.
-/// Allocates the task's frame.
+/// Allocates the task's frame, and one for each call.
 ///
 ///     auto page = co_await weir::retry(policy, [&] { return get(url); });
 template <class F>
   requires std::invocable<F&>
-[[nodiscard]] Task<detail::retried_t<F>> retry(RetryPolicy policy, F function) {
+[[nodiscard]] Task<detail::called_t<F>> retry(RetryPolicy policy, F function) {
   Home& home = co_await this_task::home();
   for (std::uint32_t attempts = 1;; ++attempts) {
     std::exception_ptr error;
     try {
-      if constexpr (Awaitable<std::invoke_result_t<F&>>) {
-        if constexpr (std::is_void_v<detail::retried_t<F>>) {
-          co_await std::invoke(function);
-          policy.succeeded();
-          co_return;
-        } else {
-          auto result = co_await std::invoke(function);
-          policy.succeeded();
-          co_return std::move(result);
-        }
-      } else if constexpr (std::is_void_v<detail::retried_t<F>>) {
-        std::invoke(function);
+      if constexpr (std::is_void_v<detail::called_t<F>>) {
+        co_await detail::call_as_task(function);
         policy.succeeded();
         co_return;
       } else {
-        auto result = std::invoke(function);
+        auto result = co_await detail::call_as_task(function);
         policy.succeeded();
         co_return std::move(result);
       }

@@ -43,6 +43,8 @@ class TimedWaiter : public Cancellable {
     promise_ = &promise;
   }
 
+  /// The one that came after it, or null. Under the mutex.
+  [[nodiscard]] TimedWaiter* next() const noexcept { return next_; }
   /// Wakes it: false if its time has come before, and so it is being woken already. Under the mutex.
   bool wake_locked(WakeList& wakes) noexcept {
     if (!take_locked(Stage::woken)) return false;
