@@ -55,6 +55,7 @@
 #include <weir/stream/source/lines_of.hpp>
 #include <weir/stream/source/records_of.hpp>
 #include <weir/stream/stats.hpp>
+#include <weir/stream/strategy/adaptive.hpp>
 #include <weir/stream/strategy/batched.hpp>
 #include <weir/stream/strategy/by_key.hpp>
 #include <weir/stream/strategy/ordered.hpp>

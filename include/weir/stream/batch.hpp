@@ -1,6 +1,7 @@
 /// For strategies that give the receiver several events at once: gathers them, and has them processed as a unit.
 #pragma once
 
+#include <algorithm>
 #include <cassert>
 #include <concepts>
 #include <coroutine>
@@ -51,17 +52,20 @@ class EventBatch {
  public:
   using event_type = typename D::event_type;
 
-  /// Up to `limit` events, from 1. Allocates their buffer.
-  EventBatch(D& drain, std::size_t limit) : drain_(drain), staging_(drain.collector_.stage_into(staged_)) {
-    events_.reserve(limit);
+  /// Up to `most` events, from 1. Allocates their buffer.
+  EventBatch(D& drain, std::size_t most)
+      : drain_(drain), most_(most), limit_(most), staging_(drain.collector_.stage_into(staged_)) {
+    events_.reserve(most);
   }
   EventBatch(const EventBatch&) = delete;
   EventBatch& operator=(const EventBatch&) = delete;
   ~EventBatch() { D::count(drain_.counters_.discarded, events_.size() - settled_); }
 
   [[nodiscard]] std::size_t size() const noexcept { return events_.size(); }
-  [[nodiscard]] std::size_t limit() const noexcept { return events_.capacity(); }
-  [[nodiscard]] bool full() const noexcept { return size() == limit(); }
+  [[nodiscard]] std::size_t limit() const noexcept { return limit_; }
+  /// Makes batches smaller than what it was made for, or larger again: from 1, and not less than what it holds.
+  void limit_to(std::size_t n) noexcept { limit_ = std::clamp<std::size_t>(n, 1, most_); }
+  [[nodiscard]] bool full() const noexcept { return size() >= limit_; }
 
   /// Waits for events, and takes what is there, up to the limit, in one critical section. False when there are no more.
   /// Not when it is full. It can't be moved; allocates nothing.
@@ -270,6 +274,8 @@ class EventBatch {
   }
 
   D& drain_;
+  const std::size_t most_;
+  std::size_t limit_;
   std::vector<event_type> events_;
   /// How many from the front are counted.
   std::size_t settled_ = 0;

@@ -122,6 +122,19 @@ class Drain {
   [[nodiscard]] auto fetch() { return Fetch(*this, Buffer::room); }
   /// The same with a bound, from 1.
   [[nodiscard]] auto fetch(std::size_t max) { return Fetch(*this, max); }
+  /// Takes what is there, up to `max`, without waiting: gives the number. Call it when `next` gave null.
+  [[nodiscard]] std::size_t try_fetch(std::size_t max = Buffer::room) {
+    std::size_t taken = 0;
+    for (max = std::min(max, Buffer::room); taken < max; ++taken) {
+      std::optional<Element> element = rx_.try_receive();
+      if (!element) break;
+      count(counters_.taken);
+      run_.push(std::move(*element));
+    }
+    if (taken != 0) run_started_ = now();
+    run_length_ = std::max<std::size_t>(taken, 1);
+    return taken;
+  }
   /// How many of those that were fetched `next` has not given.
   [[nodiscard]] std::size_t fetched() const noexcept { return run_.size(); }
 
@@ -407,7 +420,8 @@ class Drain {
         const std::size_t sent = co_await std::move(burying);
         outcome.dead_lettered_ += sent;
         events = events.subspan(sent);
-        if (events.empty()) co_return;
+        // Refused because the stream is being stopped: that is no failure of it.
+        if (events.empty() || stopping()) co_return;
         continue;
       }
       if (step.decision.kind() != ErrorDecision::Kind::again) {

@@ -62,6 +62,14 @@ class Batched {
   [[nodiscard]] std::size_t concurrency() const noexcept { return workers_; }
   [[nodiscard]] std::size_t kept(std::size_t capacity) const noexcept { return std::min(size_, capacity) - 1; }
 
+  /// For strategies made of this one: whether a batch waits for more events; until when, if its first one was taken at
+  /// `taken`; and what becomes of one that fails.
+  [[nodiscard]] bool waits() const noexcept { return max_delay_ > max_delay_.zero(); }
+  [[nodiscard]] EventTime due(EventTime taken) const noexcept {
+    return max_delay_ > EventTime::max() - taken ? EventTime::max() : taken + max_delay_;
+  }
+  [[nodiscard]] BatchFailure failure() const noexcept { return failure_; }
+
   template <class D>
   Task<> operator()(D& drain) const {
     auto turns = workers_ == 1 ? nullptr : std::make_shared<detail::GatherTurn>();
@@ -80,8 +88,8 @@ class Batched {
     for (;;) {
       if (turns) turn.emplace(co_await detail::StreamTurn::TakeOperation(*turns));
       if (!co_await batch.gather()) co_return;
-      if (how.max_delay_ > how.max_delay_.zero() && !batch.full()) {
-        const EventTime due = how.after(batch.now());
+      if (how.waits() && !batch.full()) {
+        const EventTime due = how.due(batch.now());
         while (co_await batch.gather_until(due)) {
           if (batch.full()) break;
         }
@@ -89,10 +97,6 @@ class Batched {
       turn.reset();
       co_await batch.process(how.failure_);
     }
-  }
-
-  [[nodiscard]] EventTime after(EventTime taken) const noexcept {
-    return max_delay_ > EventTime::max() - taken ? EventTime::max() : taken + max_delay_;
   }
 
   std::size_t size_;

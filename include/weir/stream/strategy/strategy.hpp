@@ -20,13 +20,18 @@ struct DrainArchetype {
   static constexpr bool plain = true;
   [[nodiscard]] bool stopping() const noexcept { return false; }
   [[nodiscard]] std::size_t worker() const noexcept { return 0; }
+  [[nodiscard]] EventTime now() const noexcept { return {}; }
+  [[nodiscard]] std::size_t kept() const noexcept { return 0; }
   Task<bool> fetch() { co_return false; }
   Task<bool> fetch(std::size_t) { co_return false; }
+  std::size_t try_fetch(std::size_t = 1) { return 0; }
   [[nodiscard]] std::size_t fetched() const noexcept { return 0; }
   Event* next() { return nullptr; }
   Task<> process(Event&) { co_return; }
   Task<Outcome> call(Event&) { co_return Outcome(); }
   void settle(Outcome&&) {}
+  void begin(Event&) noexcept {}
+  void discard(Event&) noexcept {}
   template <class Body>
   void start_worker(Body) {}
 };

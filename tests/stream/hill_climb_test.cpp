@@ -1,0 +1,235 @@
+#include <weir/stream/detail/hill_climb.hpp>
+
+#include "support/catch.hpp"
+
+#include <algorithm>
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+namespace {
+
+using weir::AdaptivePoint;
+using weir::AdaptiveReason;
+using weir::detail::HillClimb;
+using weir::detail::WindowMeasurement;
+using namespace std::chrono_literals;
+
+/// What a workload does at a point: events a second, and how many workers are busy.
+struct Response {
+  double rate;
+  double in_use;
+};
+using Workload = std::function<Response(AdaptivePoint)>;
+
+/// Waits for something that serves `permits` at once, in `seconds` each.
+Workload waiting(double permits, double seconds) {
+  return [=](AdaptivePoint p) {
+    const auto workers = static_cast<double>(p.concurrency);
+    return Response{std::min(workers, permits) / seconds, workers};
+  };
+}
+/// The same, but it suffers from those that wait.
+Workload suffering(double permits, double seconds) {
+  return [=](AdaptivePoint p) {
+    const auto workers = static_cast<double>(p.concurrency);
+    const double over = std::max(0.0, workers - permits);
+    return Response{std::min(workers, permits) / (seconds * (1 + over / permits)), workers};
+  };
+}
+/// So many events a second are emitted, whatever the workers do.
+Workload starved(double rate, double seconds) {
+  return [=](AdaptivePoint p) {
+    const double got = std::min(rate, static_cast<double>(p.concurrency) / seconds);
+    return Response{got, got * seconds};
+  };
+}
+
+/// Feeds windows of 20 ms to a climb.
+class Run {
+ public:
+  explicit Run(HillClimb::Limits limits, double noise = 0) : climb_(limits), noise_(noise) {}
+
+  void go(const Workload& workload, int windows) {
+    for (int i = 0; i < windows; ++i) {
+      const Response is = workload(climb_.point());
+      WindowMeasurement seen;
+      now_ += 20ms;
+      seen.end = now_;
+      seen.length = 20ms;
+      seen.events = static_cast<std::uint64_t>(is.rate * 0.020 * (1 + noise_ * dice()));
+      seen.busy = std::chrono::nanoseconds(static_cast<std::int64_t>(is.in_use * 20e6));
+      if (const auto move = climb_.feed(seen)) moves.push_back(*move);
+    }
+  }
+  [[nodiscard]] std::size_t concurrency() const { return climb_.point().concurrency; }
+  [[nodiscard]] std::size_t batch() const { return climb_.point().batch; }
+  [[nodiscard]] bool resting() const { return climb_.resting(); }
+  [[nodiscard]] bool moved_for(AdaptiveReason reason) const {
+    return std::ranges::any_of(moves, [reason](const auto& move) { return move.reason == reason; });
+  }
+
+  std::vector<HillClimb::Move> moves;
+
+ private:
+  /// From -1 to 1.
+  double dice() {
+    state_ = state_ * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<double>(state_ >> 40) / static_cast<double>(1 << 23) - 1;
+  }
+
+  HillClimb climb_;
+  double noise_;
+  weir::EventTime now_{1h};
+  std::uint64_t state_ = 42;
+};
+
+HillClimb::Limits limits(std::size_t most, std::size_t start = 1) {
+  HillClimb::Limits limits;
+  limits.most = {most, 1};
+  limits.start = {start, 1};
+  return limits;
+}
+
+}  // namespace
+
+TEST_CASE("hill climb: it finds the least concurrency of nearly the best throughput") {
+  for (const double permits : {1.0, 2.0, 5.0, 12.0, 40.0, 100.0}) {
+    for (const std::size_t start : {1u, 7u, 128u}) {
+      Run run(limits(128, start));
+      run.go(waiting(permits, 0.001), 40);
+      INFO(permits << " permits, from " << start << ": " << run.concurrency());
+      CHECK(run.resting());
+      CHECK(static_cast<double>(run.concurrency()) >= permits * 0.95);
+      CHECK(static_cast<double>(run.concurrency()) <= permits * 1.15);
+    }
+  }
+}
+
+TEST_CASE("hill climb: it goes back from where it gets worse") {
+  Run run(limits(256));
+  run.go(suffering(10, 0.001), 40);
+  CHECK(run.resting());
+  CHECK(run.concurrency() >= 9);
+  CHECK(run.concurrency() <= 11);
+}
+
+TEST_CASE("hill climb: it stays within its limits") {
+  HillClimb::Limits bounded = limits(6, 3);
+  bounded.least.concurrency = 2;
+  Run more(bounded);
+  more.go(waiting(1000, 0.001), 60);
+  CHECK(more.concurrency() == 6);
+  Run less(bounded);
+  less.go(suffering(1, 0.001), 60);
+  CHECK(less.concurrency() == 2);
+  for (const Run* run : {&more, &less}) {
+    for (const auto& move : run->moves) {
+      CHECK((move.to.concurrency >= 2 && move.to.concurrency <= 6));
+      CHECK(move.to.batch == 1);
+    }
+  }
+}
+
+TEST_CASE("hill climb: noise does not carry it away") {
+  for (const double noise : {0.02, 0.05}) {
+    Run run(limits(128), noise);
+    run.go(waiting(16, 0.001), 2000);
+    INFO(noise << ": " << run.concurrency() << " after " << run.moves.size() << " moves");
+    CHECK(run.concurrency() >= 13);
+    CHECK(run.concurrency() <= 24);
+  }
+}
+
+TEST_CASE("hill climb: at rest it moves seldom, and ever less") {
+  Run run(limits(128));
+  run.go(waiting(16, 0.001), 100);
+  REQUIRE(run.resting());
+  run.moves.clear();
+  run.go(waiting(16, 0.001), 50 * 60);
+  // A minute: it looks at its neighbours after 1, 2, 4 and then every 8 seconds.
+  const auto looks =
+      std::ranges::count_if(run.moves, [](const auto& m) { return m.reason == AdaptiveReason::recheck; });
+  CHECK(looks >= 4);
+  CHECK(looks <= 24);
+  CHECK(run.moves.size() <= 36);
+  CHECK_FALSE(run.moved_for(AdaptiveReason::changed));
+}
+
+TEST_CASE("hill climb: it climbs anew when the events take another time") {
+  Run run(limits(128));
+  run.go(waiting(4, 0.001), 60);
+  REQUIRE(run.concurrency() <= 5);
+  run.go(waiting(64, 0.010), 30);
+  CHECK(run.moved_for(AdaptiveReason::changed));
+  CHECK(run.concurrency() >= 60);
+  run.moves.clear();
+  run.go(waiting(2, 0.0001), 30);
+  CHECK(run.moved_for(AdaptiveReason::changed));
+  CHECK(run.concurrency() <= 3);
+}
+
+TEST_CASE("hill climb: one odd window is no other workload") {
+  Run run(limits(128));
+  run.go(waiting(4, 0.001), 30);
+  REQUIRE(run.resting());
+  run.moves.clear();
+  run.go(waiting(4, 0.004), 1);
+  run.go(waiting(4, 0.001), 10);
+  CHECK(run.moves.empty());
+}
+
+TEST_CASE("hill climb: workers that idle are not added to, and given up in time") {
+  Run run(limits(128, 40));
+  run.go(starved(1000, 0.010), 200);
+  INFO(run.concurrency());
+  CHECK(run.concurrency() >= 10);
+  CHECK(run.concurrency() <= 22);
+  for (const auto& move : run.moves) CHECK(move.to.concurrency <= 40);
+  // When there is work again, so are they.
+  run.moves.clear();
+  run.go(waiting(100, 0.010), 600);
+  CHECK(run.concurrency() >= 90);
+}
+
+TEST_CASE("hill climb: a better place that appears without another latency is found by looking again") {
+  Run run(limits(128));
+  run.go(waiting(8, 0.008), 40);
+  REQUIRE(run.resting());
+  const std::size_t before = run.concurrency();
+  // Twice the permits: each worker that is there is as fast as before.
+  run.go(waiting(16, 0.008), 200);
+  CHECK(before <= 9);
+  CHECK(run.concurrency() >= 15);
+}
+
+TEST_CASE("hill climb: it finds the batch size as well") {
+  HillClimb::Limits both = limits(16);
+  both.most.batch = 512;
+  // Each batch costs as much as 30 events; four can be under way.
+  const Workload costly = [](AdaptivePoint p) {
+    const double batch = static_cast<double>(p.batch);
+    const double workers = static_cast<double>(p.concurrency);
+    const double one = 1e-5 * (30 + batch);
+    return Response{std::min(workers, 4.0) * batch / one, workers};
+  };
+  Run run(both);
+  run.go(costly, 60);
+  CHECK(run.resting());
+  INFO(run.concurrency() << " x " << run.batch());
+  CHECK(costly({run.concurrency(), run.batch()}).rate >= 0.85 * costly({4, 512}).rate);
+  CHECK(run.concurrency() <= 5);
+}
+
+TEST_CASE("hill climb: windows without events tell nothing") {
+  HillClimb climb(limits(8));
+  WindowMeasurement nothing;
+  nothing.length = 20ms;
+  CHECK_FALSE(climb.feed(nothing));
+  CHECK(climb.point() == AdaptivePoint{1, 1});
+}
+
+TEST_CASE("hill climb: every reason has a name") {
+  CHECK(std::string(weir::to_string(AdaptiveReason::probe_more)) == "probe more");
+  CHECK(std::string(weir::to_string(AdaptiveReason::idle)) == "idle");
+}
