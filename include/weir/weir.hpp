@@ -50,6 +50,7 @@
 #include <weir/stream/flow.hpp>
 #include <weir/stream/receiver.hpp>
 #include <weir/stream/sender.hpp>
+#include <weir/stream/sender_strategy.hpp>
 #include <weir/stream/source/from_stream.hpp>
 #include <weir/stream/source/interval.hpp>
 #include <weir/stream/source/lines_of.hpp>

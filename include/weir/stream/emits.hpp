@@ -18,6 +18,7 @@
 #include <weir/stream/error_policy.hpp>
 #include <weir/stream/receiver.hpp>
 #include <weir/stream/sender.hpp>
+#include <weir/stream/sender_strategy.hpp>
 #include <weir/stream/strategy/serial.hpp>
 #include <weir/stream/strategy/strategy.hpp>
 
@@ -147,6 +148,19 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
                   "or a function that returns one");
     return rebuilt<std::decay_t<S>, StrategyType, ReceiverFunction, Policy, Item>(
         static_cast<S&&>(function), std::move(strategy_), std::move(receiver_), std::move(policy_));
+  }
+
+  /// The same by several coroutines at once: `.sender(weir::parallel(4), [](Emitter<T>&, Partition) -> Task<> {…})`;
+  /// see `PartitionSender`. Each one's events keep their order. The sender has ended when all have; what one of them
+  /// throws stops the others, and ends the stream as failed after what was emitted has been processed.
+  template <class F>
+  [[nodiscard]] auto sender(Parallel partitions, F&& function) && {
+    static_assert(PartitionSender<std::decay_t<F>, T>,
+                  "weir::emits<T>().sender(parallel(n), f): f is not Task<>(Emitter<T>&, Partition)");
+    using Partitioned = detail::PartitionedSender<std::decay_t<F>>;
+    return rebuilt<Partitioned, StrategyType, ReceiverFunction, Policy, Item>(
+        Partitioned{static_cast<F&&>(function), partitions.concurrency()}, std::move(strategy_), std::move(receiver_),
+        std::move(policy_));
   }
 
   /// Who processes them, one after another.

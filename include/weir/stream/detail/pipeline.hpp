@@ -11,6 +11,7 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <weir/asio.hpp>
 #include <weir/channel/channel.hpp>
@@ -24,6 +25,7 @@
 #include <weir/stream/error_policy.hpp>
 #include <weir/stream/receiver.hpp>
 #include <weir/stream/sender.hpp>
+#include <weir/stream/sender_strategy.hpp>
 
 namespace weir::detail {
 
@@ -110,7 +112,7 @@ class Pipeline final : public StreamState<T, C, Collection> {
     try {
       if (timeout) self->arm(*timeout, self->executor_);
       self->start_worker(std::move(strategy));
-      spawn(self->executor_, sender_root(StreamRoot(self, StreamRole::sender), self, std::move(sender)));
+      start_sender(self, std::move(sender));
     } catch (...) {
       self->cancel(CancellationLevel::immediate, StreamCore::Cause::failed, std::current_exception());
       throw;
@@ -126,6 +128,28 @@ class Pipeline final : public StreamState<T, C, Collection> {
   }
 
  private:
+  template <class SenderFunction>
+  static void start_sender(const std::shared_ptr<Pipeline>& self, SenderFunction sender) {
+    if constexpr (is_partitioned<SenderFunction>) {
+      const std::size_t count = sender.partitions;
+      const auto shared = std::make_shared<SenderFunction>(std::move(sender));
+      // All of them before the first can end: the end of the last one ends the sending.
+      std::vector<StreamRoot> roots;
+      roots.reserve(count);
+      for (std::size_t i = 0; i < count; ++i) roots.emplace_back(self, StreamRole::sender);
+      for (std::size_t i = 0; i < count; ++i) {
+        auto part = sender_part(shared, Partition{i, count});
+        spawn(self->executor_, sender_root(std::move(roots[i]), self, std::move(part)));
+      }
+    } else {
+      spawn(self->executor_, sender_root(StreamRoot(self, StreamRole::sender), self, std::move(sender)));
+    }
+  }
+  template <class F>
+  static PartitionOf<F> sender_part(const std::shared_ptr<PartitionedSender<F>>& shared, Partition partition) {
+    return {shared, partition};
+  }
+
   template <class SenderFunction>
   static Task<> sender_root(StreamRoot root, std::shared_ptr<Pipeline> self, SenderFunction sender) {
     Home& home = co_await this_task::home();

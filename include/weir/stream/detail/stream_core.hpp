@@ -98,7 +98,7 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
     const std::lock_guard lock(mutex_);
     if (done()) return StreamStatus::complete;
     if (level() != 0 || cause_ == Cause::timed_out) return StreamStatus::stopping;
-    return sender_alive_ ? StreamStatus::running : StreamStatus::draining;
+    return senders_ != 0 ? StreamStatus::running : StreamStatus::draining;
   }
 
   /// True if it changed anything. Any thread; allocates nothing.
@@ -166,7 +166,8 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   CancellationSource discard_source_;
   Cause cause_ = Cause::none;
   std::exception_ptr error_;
-  bool sender_alive_ = false;
+  /// Coroutines of the sender that have not ended.
+  std::size_t senders_ = 0;
   bool abandoned_ = false;
   std::size_t alive_ = 0;
   std::size_t receivers_ = 0;
@@ -182,7 +183,7 @@ class StreamRoot {
   StreamRoot(std::shared_ptr<StreamCore> core, StreamRole role) : core_(std::move(core)), role_(role) {
     const std::lock_guard lock(core_->mutex_);
     ++core_->alive_;
-    if (role == StreamRole::sender) core_->sender_alive_ = true;
+    if (role == StreamRole::sender) ++core_->senders_;
     if (role == StreamRole::receiver) ++core_->receivers_;
   }
   /// Only before it entered.
@@ -232,17 +233,18 @@ inline void StreamCore::enter(StreamRoot& root) {
 
 inline void StreamCore::leave(StreamRoot& root) noexcept {
   if (root.role_ == StreamRole::sender) {
+    bool last_sender = false;
     {
       // Before the channel says so: a worker that ends because of it must not think that it left the sender alone.
       const std::lock_guard lock(mutex_);
-      sender_alive_ = false;
+      last_sender = --senders_ == 0;
     }
-    close_channel();
+    if (last_sender) close_channel();
   }
   bool alone = false;
   {
     const std::lock_guard lock(mutex_);
-    if (root.role_ == StreamRole::receiver) alone = --receivers_ == 0 && sender_alive_;
+    if (root.role_ == StreamRole::receiver) alone = --receivers_ == 0 && senders_ != 0;
   }
   if (alone) cancel(CancellationLevel::forceful, Cause::cancelled);
   bool last = false;
@@ -282,7 +284,7 @@ inline bool StreamCore::cancel(CancellationLevel level, Cause cause, std::except
     const std::lock_guard lock(mutex_);
     if (alive_ == 0) return false;
     // Nothing is left that a graceful cancel could stop: the stream completes.
-    if (level == CancellationLevel::graceful && !sender_alive_) return false;
+    if (level == CancellationLevel::graceful && senders_ == 0) return false;
     if (cause_ == Cause::none || (cause == Cause::failed && cause_ == Cause::cancelled)) {
       cause_ = cause;
       error_ = std::move(error);
@@ -306,10 +308,17 @@ inline void StreamCore::sender_threw(std::exception_ptr error) {
                       return is_cancellation(code) || code == Errc::channel_closed || code == Errc::timed_out;
                     });
   if (told) return;
-  const std::lock_guard lock(mutex_);
-  if (cause_ != Cause::none && cause_ != Cause::cancelled) return;
-  cause_ = Cause::failed;
-  error_ = std::move(error);
+  bool others = false;
+  {
+    const std::lock_guard lock(mutex_);
+    others = senders_ > 1;
+    if (!others && (cause_ == Cause::none || cause_ == Cause::cancelled)) {
+      cause_ = Cause::failed;
+      error_ = std::move(error);
+    }
+  }
+  // Its other partitions stop, and what they have emitted is processed.
+  if (others) cancel(CancellationLevel::graceful, Cause::failed, std::move(error));
 }
 
 template <class E>
