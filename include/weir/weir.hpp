@@ -51,6 +51,8 @@
 #include <weir/stream/receiver.hpp>
 #include <weir/stream/sender.hpp>
 #include <weir/stream/sender_strategy.hpp>
+#include <weir/stream/source/directory_changes.hpp>
+#include <weir/stream/source/from_callback.hpp>
 #include <weir/stream/source/from_stream.hpp>
 #include <weir/stream/source/interval.hpp>
 #include <weir/stream/source/lines_of.hpp>
