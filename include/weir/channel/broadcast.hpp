@@ -215,7 +215,7 @@ class BroadcastSender {
   template <class Token>
   auto async_send(T value, Token&& token) const {
     auto initiate = [](auto handler, detail::CoreRef<Core> to, T v) {
-      detail::AsyncBroadcastSend<T, decltype(handler)>::make(std::move(handler), *to, std::move(v))->start();
+      detail::AsyncSend<Core, T, decltype(handler)>::make(std::move(handler), *to, std::move(v))->start();
     };
     return asio::async_initiate<Token, void(std::error_code, std::optional<T>)>(
         std::move(initiate), token, detail::CoreRef<Core>(core()), std::move(value));

@@ -168,7 +168,7 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
   template <class Token>
   auto async_send(T value, Token&& token) const {
     auto initiate = [](auto handler, detail::CoreRef<Core> core, T v) {
-      detail::AsyncSend<T, Sync, decltype(handler)>::make(std::move(handler), *core, std::move(v))->start();
+      detail::AsyncSend<Core, T, decltype(handler)>::make(std::move(handler), *core, std::move(v))->start();
     };
     return asio::async_initiate<Token, void(std::error_code, std::optional<T>)>(
         std::move(initiate), token, detail::CoreRef<Core>(this->core()), std::move(value));

@@ -52,6 +52,31 @@ template <class E>
   }
 }
 
+/// What a token's cancellation slot calls. It may be called after the operation is complete and its block is freed, so
+/// it knows the waiter by a key only.
+template <class Core, auto CancelBy>
+class CancelByKey {
+ public:
+  CancelByKey(CoreRef<Core> core, std::uint64_t key) noexcept : core_(std::move(core)), key_(key) {}
+  void operator()(asio::cancellation_type type) noexcept {
+    if (type == asio::cancellation_type::none) return;
+    if (Waiter* const waiter = ((*core_).*CancelBy)(key_)) waiter->completion->fire(*waiter->completion);
+  }
+
+ private:
+  CoreRef<Core> core_;
+  std::uint64_t key_;
+};
+
+/// Before it is queued, so that nothing can complete the waiter in between.
+template <class Core, auto CancelBy, class Handler>
+void connect_cancellation(HandlerWake& wake, Core& core, const Handler& handler) {
+  auto slot = asio::get_associated_cancellation_slot(handler);
+  if (!slot.is_connected()) return;
+  wake.key = HandlerWake::new_key();
+  slot.template emplace<CancelByKey<Core, CancelBy>>(CoreRef<Core>(core), wake.key);
+}
+
 /// A block that holds a handler until it is posted; `Self` adds the waiter, and says how it is taken back.
 template <class Self, class T, class Handler>
 class HandlerBlock : private AsyncRegistry::Entry {
@@ -85,6 +110,39 @@ class HandlerBlock : private AsyncRegistry::Entry {
         handler_(std::move(handler)) {}
   ~HandlerBlock() = default;
 
+  /// Tries it without waiting, and else begins to wait, known by its key to the handler's slot. When this throws, the
+  /// operation is destroyed. `Self` has `attempt(core, waits)`: true when it is over, and has not to be woken any more.
+  template <auto CancelBy, class Core>
+  void begin(const CoreRef<Core> core, HandlerWake& wake) {
+    Self& self = static_cast<Self&>(*this);
+    if (self.attempt(*core, false)) return wake.fire(wake);
+    if (!enter(core->executor())) return;
+    try {
+      connect_cancellation<Core, CancelBy>(wake, *core, handler_);
+    } catch (...) {
+      withdraw_entered();
+      throw;
+    }
+    if (self.attempt(*core, true)) wake.fire(wake);
+  }
+
+  /// Frees the block, then posts the handler with the values, so that the memory can serve the post.
+  void complete(std::error_code error, Carried<T> value) noexcept {
+    Self& self = static_cast<Self&>(*this);
+    AsyncRegistry* const entered = this->registry;
+    if (entered) entered->leave(*this);
+    {
+      auto executor = std::move(executor_);
+      Completion completion{std::move(handler_), error, std::move(value)};
+      Allocator allocator(asio::get_associated_allocator(completion.handler));
+      self.~Self();
+      Traits::deallocate(allocator, &self, 1);
+      asio::post(executor, std::move(completion));
+    }
+    if (entered) entered->posted();
+  }
+
+ private:
   /// Before it may wait: it goes with its executor's context, or with the channel's, if that has none. False: the
   /// context is going already, and it was destroyed, as it is when this throws.
   [[nodiscard]] bool enter(const asio::any_io_executor& fallback) {
@@ -108,25 +166,6 @@ class HandlerBlock : private AsyncRegistry::Entry {
     entered->posted();
   }
 
-  /// Frees the block, then posts the handler with the values, so that the memory can serve the post.
-  void complete(std::error_code error, Carried<T> value) noexcept {
-    Self& self = static_cast<Self&>(*this);
-    AsyncRegistry* const entered = this->registry;
-    if (entered) entered->leave(*this);
-    {
-      auto executor = std::move(executor_);
-      Completion completion{std::move(handler_), error, std::move(value)};
-      Allocator allocator(asio::get_associated_allocator(completion.handler));
-      self.~Self();
-      Traits::deallocate(allocator, &self, 1);
-      asio::post(executor, std::move(completion));
-    }
-    if (entered) entered->posted();
-  }
-
-  [[nodiscard]] Handler& handler() noexcept { return handler_; }
-
- private:
   struct Completion {
     using allocator_type = asio::associated_allocator_t<Handler>;
     [[nodiscard]] allocator_type get_allocator() const noexcept { return asio::get_associated_allocator(handler); }
@@ -147,31 +186,6 @@ class HandlerBlock : private AsyncRegistry::Entry {
   WorkExecutor executor_;
   Handler handler_;
 };
-
-/// What a token's cancellation slot calls. It may be called after the operation is complete and its block is freed, so
-/// it knows the waiter by a key only.
-template <class Core, auto CancelBy>
-class CancelByKey {
- public:
-  CancelByKey(CoreRef<Core> core, std::uint64_t key) noexcept : core_(std::move(core)), key_(key) {}
-  void operator()(asio::cancellation_type type) noexcept {
-    if (type == asio::cancellation_type::none) return;
-    if (Waiter* const waiter = ((*core_).*CancelBy)(key_)) waiter->completion->fire(*waiter->completion);
-  }
-
- private:
-  CoreRef<Core> core_;
-  std::uint64_t key_;
-};
-
-/// Before it is queued, so that nothing can complete the waiter in between.
-template <class Core, auto CancelBy, class Handler>
-void connect_cancellation(HandlerWake& wake, Core& core, const Handler& handler) {
-  auto slot = asio::get_associated_cancellation_slot(handler);
-  if (!slot.is_connected()) return;
-  wake.key = HandlerWake::new_key();
-  slot.template emplace<CancelByKey<Core, CancelBy>>(CoreRef<Core>(core), wake.key);
-}
 
 /// The code of an exception, for handlers, that take nothing else.
 [[nodiscard]] inline std::error_code code_of(const std::exception_ptr& error, std::error_code otherwise) noexcept {
@@ -204,10 +218,11 @@ void connect_cancellation(HandlerWake& wake, Core& core, const Handler& handler)
   }
 }
 
-template <class T, class Sync, class Handler>
-class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<T, Sync, Handler>, T, Handler> {
-  using Core = ChannelCore<T, Sync>;
+/// A send to a channel, or to a broadcast.
+template <class Core, class T, class Handler>
+class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<Core, T, Handler>, T, Handler> {
   using Block = HandlerBlock<AsyncSend, T, Handler>;
+  friend Block;
 
  public:
   AsyncSend(Handler&& handler, Core& core, T&& value)
@@ -215,31 +230,21 @@ class AsyncSend : public SendWaiter, public HandlerBlock<AsyncSend<T, Sync, Hand
     carry<T>(value_, std::move(value));
   }
 
-  void start() {
-    const CoreRef<Core> core = core_;
-    if (attempt(*core, nullptr)) return fire(wake_);
-    if (!Block::enter(core->executor())) return;
-    try {
-      connect_cancellation<Core, &Core::cancel_send_by>(wake_, *core, Block::handler());
-    } catch (...) {
-      Block::withdraw_entered();
-      throw;
-    }
-    if (attempt(*core, this)) fire(wake_);
-  }
+  void start() { Block::template begin<&Core::cancel_send_by>(core_, wake_); }
   [[nodiscard]] bool take_back() noexcept { return core_->cancel_send(*this); }
 
  private:
-  /// True: it is over, as `state` says. False: it waits, or (without a waiter) it would have to.
-  bool attempt(Core& core, SendWaiter* waiter) noexcept {
+  bool attempt(Core& core, bool waits) noexcept {
     auto outcome = WaitState::failed;
     try {
-      outcome = core.send([this](void* slot) { move_out(*this, slot); }, Known{waiter});
+      outcome = core.send([this](void* slot) { move_out(*this, slot); },
+                          Known{waits ? static_cast<SendWaiter*>(this) : nullptr});
     } catch (...) {
       error = std::current_exception();
     }
+    // Queued, it may be gone already.
     if (outcome == WaitState::queued) return false;
-    if (outcome == WaitState::full && !waiter && core.waits_when_full()) return false;
+    if (outcome == WaitState::full && !waits && core.waits_when_full()) return false;
     state = outcome;
     return true;
   }
@@ -264,35 +269,24 @@ template <class T, class Sync, class Handler>
 class AsyncReceive : public ReceiveWaiter<T>, public HandlerBlock<AsyncReceive<T, Sync, Handler>, T, Handler> {
   using Core = ChannelCore<T, Sync>;
   using Block = HandlerBlock<AsyncReceive, T, Handler>;
+  friend Block;
 
  public:
   AsyncReceive(Handler&& handler, Core& core)
       : ReceiveWaiter<T>(wake_), Block(std::move(handler), core.executor()), core_(core) {}
 
-  void start() {
-    const CoreRef<Core> core = core_;
-    if (attempt(*core, nullptr)) return fire(wake_);
-    if (!Block::enter(core->executor())) return;
-    try {
-      connect_cancellation<Core, &Core::cancel_receive_by>(wake_, *core, Block::handler());
-    } catch (...) {
-      Block::withdraw_entered();
-      throw;
-    }
-    if (attempt(*core, this)) fire(wake_);
-  }
+  void start() { Block::template begin<&Core::cancel_receive_by>(core_, wake_); }
   [[nodiscard]] bool take_back() noexcept { return core_->cancel_receive(*this); }
 
  private:
-  /// As for a send.
-  bool attempt(Core& core, ReceiveWaiter<T>* waiter) noexcept {
+  bool attempt(Core& core, bool waits) noexcept {
     const auto take = [this](T& value) {
       ::new (this->slot()) T(std::move(value));
       this->has_value = true;
     };
     auto outcome = WaitState::failed;
     try {
-      outcome = core.receive(take, Known{waiter});
+      outcome = core.receive(take, Known{waits ? static_cast<ReceiveWaiter<T>*>(this) : nullptr});
     } catch (...) {
       error_ = std::current_exception();
     }
