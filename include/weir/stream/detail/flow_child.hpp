@@ -19,7 +19,7 @@ class FlowChild {
   class Join;
 
   FlowChild() = default;
-  FlowChild(FlowChild&& other) noexcept { assert(!other.scope_); }
+  FlowChild([[maybe_unused]] FlowChild&& other) noexcept { assert(!other.scope_); }
   FlowChild& operator=(FlowChild&&) = delete;
   ~FlowChild() {
     if (running()) home_->forget(end_);
