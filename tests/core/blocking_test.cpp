@@ -230,7 +230,8 @@ TEST_CASE("run_blocking: in the simulator the function is called in place, under
           const auto here = std::this_thread::get_id();
           int n = 0;
           for (int i = 0; i < 3; ++i) {
-            n += co_await run_blocking([here] { return std::this_thread::get_id() == here ? 1 : 0; });
+            const auto in_place = [here] { return std::this_thread::get_id() == here ? 1 : 0; };
+            n += co_await run_blocking(in_place);
           }
           co_return n;
         }(weir_test::Guard(ledger)));

@@ -61,7 +61,7 @@ TEST_CASE("records_of: a character or a string ends a record, and nothing else i
 
 TEST_CASE("record splitter: wherever blocks are cut, the records are those of the whole text") {
   std::mt19937 dice(7);
-  for (int round = 0; round < 20'000; ++round) {
+  for (std::size_t round = 0; round < 20'000; ++round) {
     const std::string delimiter(std::array{"-", "--", "-+-", "+--+"}[round % 4]);
     std::string text;
     for (std::size_t left = dice() % 40; left != 0; --left) text += "-+a"[dice() % 3];
