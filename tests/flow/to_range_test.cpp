@@ -90,6 +90,22 @@ TEST_CASE("to_channel: without a receiver the flow ends with its next value") {
   CHECK(ledger.alive == 0);
 }
 
+TEST_CASE("to_channel: when its execution context goes before its end, the receivers are told") {
+  Simulator other;
+  auto context = std::make_unique<Simulator>();
+  auto rx = at_times({{1, 1}, {1000, 2}}) | weir::to_channel(*context, 2);
+  for (int i = 0; i < 20 && context->elapsed() < 1ms; ++i) context->step();
+  context->step();
+  context.reset();
+  Ints seen;
+  const auto see = [&seen](int n) { seen.push_back(n); };
+  Root<> root;
+  root.start(other, weir::from(std::move(rx)) | weir::for_each(see));
+  other.run();
+  CHECK(root.cancelled());
+  CHECK(seen.size() <= 1);
+}
+
 TEST_CASE("to_channel: cancelled and destroyed at every step") {
   const auto make = [](FlowScene& scene) { return weir::from(scene.source() | weir::to_channel(*scene.sim, 1)); };
   const auto judge = [](FlowScene& scene, bool completed) {

@@ -1,6 +1,7 @@
 /// Flows: their sources, their operators, and what ends a pipeline.
 #pragma once
 
+#include <weir/stream/flow/collected.hpp>
 #include <weir/stream/flow/debounce.hpp>
 #include <weir/stream/flow/distinct.hpp>
 #include <weir/stream/flow/emitted.hpp>

@@ -43,9 +43,28 @@ Generator<flow_value_t<F>> generate(F flow) {
   }
 }
 
+/// Closes a channel when the root that fills it is destroyed before its end: the receivers are not to take it for one.
+template <class T>
+class ClosedIfDestroyed {
+ public:
+  explicit ClosedIfDestroyed(const ChannelSender<T>& tx) noexcept : tx_(tx) {}
+  ClosedIfDestroyed(const ClosedIfDestroyed&) = delete;
+  ClosedIfDestroyed& operator=(const ClosedIfDestroyed&) = delete;
+  ~ClosedIfDestroyed() {
+    if (ended_) return;
+    tx_.close(std::make_exception_ptr(Error(Errc::cancelled, "the execution context of a flow ended before the flow")));
+  }
+  void ended() noexcept { ended_ = true; }
+
+ private:
+  const ChannelSender<T>& tx_;
+  bool ended_ = false;
+};
+
 /// The root that fills a channel. Its end, however it comes, closes the channel.
 template <Flow F>
 Task<> fill(F flow, ChannelSender<flow_value_t<F>> tx) {
+  ClosedIfDestroyed<flow_value_t<F>> closing(tx);
   try {
     auto send = [&tx](flow_value_t<F>&& value) { return tx.send(std::move(value)); };
     auto running = run_flow(flow, send);
@@ -53,6 +72,7 @@ Task<> fill(F flow, ChannelSender<flow_value_t<F>> tx) {
   } catch (...) {
     tx.close(std::current_exception());
   }
+  closing.ended();
 }
 
 }  // namespace detail
@@ -71,9 +91,9 @@ Task<> fill(F flow, ChannelSender<flow_value_t<F>> tx) {
 
 /// Ends a pipeline: runs it as a root of its own on `executor`, and gives the `ChannelReceiver` of a channel of
 /// `capacity` that it is sent into, which is how far it may be ahead. Its values come out in order; what it throws is
-/// thrown to receivers that have drained the channel. Once the last receiver is gone it ends with the next value that
-/// it has; until then it waits for that. Allocates the channel and the root, and nothing for a value. Throws
-/// `Error(Errc::invalid_argument)` for a capacity of 0.
+/// thrown to receivers that have drained the channel, and `Error(Errc::cancelled)` if its execution context goes first.
+/// Once the last receiver is gone it ends with the next value that it has; until then it waits for that. Allocates the
+/// channel and the root, and nothing for a value. Throws `Error(Errc::invalid_argument)` for a capacity of 0.
 template <ExecutorSource E>
 [[nodiscard]] auto to_channel(E&& executor, std::size_t capacity) {
   if (capacity == 0) {
@@ -101,7 +121,10 @@ class [[nodiscard]] BlockingRange {
   /// a thread of the executor that the flow runs on.
   [[nodiscard]] iterator begin() {
     refuse_to_deadlock();
-    if (!started_) advance();
+    if (!started_) {
+      run_.reserve(longest_run);
+      advance();
+    }
     started_ = true;
     return iterator(*this);
   }
@@ -164,9 +187,10 @@ class BlockingRange<T, Executor>::iterator {
 
 /// Ends a pipeline, for blocking code: runs it as a root of its own on `executor`, at most `capacity` values and those
 /// of one run (64) ahead, and gives an input range whose iteration blocks the calling thread until a value is there;
-/// the range gives `T&`, to be moved from. What the flow throws comes out of the iteration. Iterating on a thread of
-/// that executor throws `Error(Errc::would_deadlock)` (where the executor tells: see `runs_on_this_thread`). Destroying
-/// the range does not wait: the flow ends as with `to_channel`, and what its functions refer to must live until then.
+/// the range gives `T&`, to be moved from. Blocking allocates (see `sync_wait`), a value that is there does not. What
+/// the flow throws comes out of the iteration. Iterating on a thread of that executor throws
+/// `Error(Errc::would_deadlock)` (where the executor tells: see `runs_on_this_thread`). Destroying the range does not
+/// wait: the flow ends as with `to_channel`, and what its functions refer to must live until then.
 template <ExecutorSource E>
 [[nodiscard]] auto to_range(E&& executor, std::size_t capacity = 64) {
   if (capacity == 0) {
