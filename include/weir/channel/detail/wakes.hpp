@@ -1,6 +1,7 @@
 /// How a channel wakes those that waited, and how an operation says whether it waits.
 #pragma once
 
+#include <exception>
 #include <type_traits>
 
 #include <weir/channel/detail/waiter.hpp>
@@ -51,7 +52,8 @@ struct AtOnce {
 
   [[nodiscard]] Home* home() const noexcept { return by; }
   [[nodiscard]] static bool waits() noexcept { return false; }
-  [[nodiscard]] static Waiter& waiter() noexcept { return *static_cast<Waiter*>(nullptr); }
+  /// Not called by who asked `waits`.
+  [[noreturn]] static Waiter& waiter() noexcept { std::terminate(); }
   [[nodiscard]] static bool claim() noexcept { return true; }
 };
 /// By a coroutine, whose waiter `make()` builds when it has to wait.
