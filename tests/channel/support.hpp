@@ -19,7 +19,8 @@ using weir::Errc;
 using weir::Overflow;
 using weir::Task;
 
-/// The three kinds of channel, for TEMPLATE_TEST_CASE.
+/// The kinds of channel, for TEMPLATE_TEST_CASE. Spsc is Shared whose handles can't be copied, to the letter: it is for
+/// what handles do.
 struct Shared {
   template <class T, class E>
   static auto make(E&& executor, weir::ChannelOptions options = {}) {
@@ -45,6 +46,19 @@ template <class T, class Kind>
 using SenderOf = typename Pair<T, Kind>::first_type;
 template <class T, class Kind>
 using ReceiverOf = typename Pair<T, Kind>::second_type;
+
+/// A channel in a context of its own.
+template <class Kind, class T = int>
+struct Channel {
+  explicit Channel(weir::ChannelOptions options = {}) {
+    auto [sender, receiver] = Kind::template make<T>(context, options);
+    tx = std::move(sender);
+    rx = std::move(receiver);
+  }
+  asio::io_context context;
+  SenderOf<T, Kind> tx;
+  ReceiverOf<T, Kind> rx;
+};
 
 /// Runs what is ready. Unlike `run` it does not wait for roots that wait.
 inline void poll(asio::io_context& context) {
