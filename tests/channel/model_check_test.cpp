@@ -238,12 +238,17 @@ struct Start {
   /// Full must be full also where the capacity is large.
   bool full = false;
   bool cold = false;
+  /// The handles that are there.
+  int senders = 1;
+  int receivers = 1;
 };
 
 template <bool HeavyFence, class Build>
 void check_shape(const std::string& name, Bounds bounds, Start start, const Build& build) {
   const Report report = explore(name.c_str(), bounds, [start, &build] {
     auto world = std::make_unique<model::ChannelWorld<HeavyFence>>(start.capacity, start.buffered, start.cold);
+    for (int i = 0; i < start.senders; ++i) world->add_sender();
+    for (int i = 0; i < start.receivers; ++i) world->add_receiver();
     build(*world);
     return world;
   });
@@ -269,8 +274,6 @@ constexpr Bounds usual{};
 
 TEST_CASE("channel model: a send and a receive at once pass values in order") {
   check_both("send at once, receive at once", deep, {.capacity = 2}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       w.try_send(0);
       w.try_send(0);
@@ -284,8 +287,6 @@ TEST_CASE("channel model: a send and a receive at once pass values in order") {
 
 TEST_CASE("channel model: many at once and one at once share the lanes") {
   check_both("some at once", usual, {.capacity = 2}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       w.send_some_at_once(0, 2);
       w.try_send(0);
@@ -299,8 +300,6 @@ TEST_CASE("channel model: many at once and one at once share the lanes") {
 
 TEST_CASE("channel model: a receiver that waits is not missed by sends at once") {
   check_both("receive, send at once", deep, {.capacity = 2}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       require(w.try_send(0), "there was room");
       require(w.try_send(0), "there was room");
@@ -314,8 +313,6 @@ TEST_CASE("channel model: a receiver that waits is not missed by sends at once")
 
 TEST_CASE("channel model: a receiver that waits for the first value of all gets it") {
   check_both("receive, first send", deep, {.capacity = 1, .cold = true}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] { require(w.try_send(0), "there was room"); });
     w.threads.push_back([&w] { require(w.receive(1), "it was not closed"); });
   });
@@ -323,8 +320,6 @@ TEST_CASE("channel model: a receiver that waits for the first value of all gets 
 
 TEST_CASE("channel model: a sender that waits is not missed by receives at once") {
   check_both("send, receive at once", deep, {.capacity = 1, .buffered = 1, .full = true}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       require(w.send(0) == WaitState::done, "it was not closed");
       require(w.send(0) == WaitState::done, "it was not closed");
@@ -338,8 +333,6 @@ TEST_CASE("channel model: a sender that waits is not missed by receives at once"
 
 TEST_CASE("channel model: a sender and a receiver that both wait serve each other") {
   check_both("send, receive", deep, {.capacity = 1}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       for (int i = 0; i < 2; ++i) require(w.send(0) == WaitState::done, "it was not closed");
     });
@@ -351,8 +344,6 @@ TEST_CASE("channel model: a sender and a receiver that both wait serve each othe
 
 TEST_CASE("channel model: nothing is admitted after a receiver saw the end") {
   check_both("close, send at once", usual, {.capacity = 2}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       w.try_send(0);
       w.try_send(0);
@@ -365,8 +356,6 @@ TEST_CASE("channel model: nothing is admitted after a receiver saw the end") {
     w.also = [&w](const weir::ChannelStats& stats) { w.expect(stats.buffered == 0, "a value came after the end"); };
   });
   check_both("close by another, send at once, receive", usual, {.capacity = 2}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] { w.try_send(0); });
     w.threads.push_back([&w] {
       while (w.receive(1)) {
@@ -379,8 +368,6 @@ TEST_CASE("channel model: nothing is admitted after a receiver saw the end") {
 
 TEST_CASE("channel model: the last sender's end wakes the receiver that waits, after its values") {
   check_both("the last sender's end, receive", deep, {.capacity = 2}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       w.try_send(0);
       w.drop_sender();
@@ -394,8 +381,6 @@ TEST_CASE("channel model: the last sender's end wakes the receiver that waits, a
 
 TEST_CASE("channel model: what is discarded is not received too") {
   check_both("discard, receive at once, send at once", usual, {.capacity = 2, .buffered = 2}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] { w.try_send(0); });
     w.threads.push_back([&w] {
       w.try_receive(1);
@@ -404,8 +389,6 @@ TEST_CASE("channel model: what is discarded is not received too") {
     w.threads.push_back([&w] { w.core.discard(); });
   });
   check_both("discard, send", usual, {.capacity = 1, .buffered = 1, .full = true}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] { w.send(0); });
     w.threads.push_back([&w] { w.core.discard(); });
   });
@@ -413,8 +396,6 @@ TEST_CASE("channel model: what is discarded is not received too") {
 
 TEST_CASE("channel model: the last receiver's end lets no sender wait for ever") {
   check_both("the last receiver's end, send", usual, {.capacity = 1, .buffered = 1, .full = true}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       w.send(0);
       w.send(0);
@@ -429,8 +410,6 @@ TEST_CASE("channel model: the last receiver's end lets no sender wait for ever")
 
 TEST_CASE("channel model: the only sender's handle is copied to another thread while the channel is in use") {
   check_both("copy of the only sender", usual, {.capacity = 3}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     auto given = std::make_shared<Event>();
     w.threads.push_back([&w, given] {
       w.try_send(0);
@@ -450,10 +429,7 @@ TEST_CASE("channel model: the only sender's handle is copied to another thread w
 }
 
 TEST_CASE("channel model: the second sender's handle ends while the first is in use") {
-  check_both("end of the second sender", usual, {.capacity = 3}, [](auto& w) {
-    w.add_sender();
-    w.add_sender();
-    w.add_receiver();
+  check_both("end of the second sender", usual, {.capacity = 3, .senders = 2}, [](auto& w) {
     w.threads.push_back([&w] {
       w.try_send(0);
       w.try_send(0);
@@ -470,10 +446,7 @@ TEST_CASE("channel model: the second sender's handle ends while the first is in 
 }
 
 TEST_CASE("channel model: two senders wait, and the second ends") {
-  check_both("two senders wait", usual, {.capacity = 1, .buffered = 1, .full = true}, [](auto& w) {
-    w.add_sender();
-    w.add_sender();
-    w.add_receiver();
+  check_both("two senders wait", usual, {.capacity = 1, .buffered = 1, .full = true, .senders = 2}, [](auto& w) {
     w.threads.push_back([&w] { w.send(0); });
     w.threads.push_back([&w] {
       w.send(1);
@@ -488,8 +461,6 @@ TEST_CASE("channel model: two senders wait, and the second ends") {
 
 TEST_CASE("channel model: the only receiver's handle is copied to another thread, and ends there") {
   check_both("copy of the only receiver", usual, {.capacity = 3, .buffered = 1}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     auto given = std::make_shared<Event>();
     w.threads.push_back([&w, given] {
       w.try_receive(0);
@@ -507,10 +478,7 @@ TEST_CASE("channel model: the only receiver's handle is copied to another thread
       require(w.try_send(2), "there was room");
     });
   });
-  check_both("two receivers wait", usual, {.capacity = 2}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
-    w.add_receiver();
+  check_both("two receivers wait", usual, {.capacity = 2, .receivers = 2}, [](auto& w) {
     w.threads.push_back([&w] { w.receive(0); });
     w.threads.push_back([&w] {
       w.receive(1);
@@ -524,20 +492,14 @@ TEST_CASE("channel model: the only receiver's handle is copied to another thread
 }
 
 TEST_CASE("channel model: room that is reserved is nobody else's") {
-  check_both("reserve, send at once, receive", usual, {.capacity = 1}, [](auto& w) {
-    w.add_sender();
-    w.add_sender();
-    w.add_receiver();
+  check_both("reserve, send at once, receive", usual, {.capacity = 1, .senders = 2}, [](auto& w) {
     w.threads.push_back([&w] {
       if (w.reserve()) require(w.send_reserved(0), "there is a receiver");
     });
     w.threads.push_back([&w] { w.try_send(1); });
     w.threads.push_back([&w] { require(w.receive(2), "it was not closed"); });
   });
-  check_both("reserve and release, send", usual, {.capacity = 1}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
-    w.add_sender();
+  check_both("reserve and release, send", usual, {.capacity = 1, .senders = 2}, [](auto& w) {
     w.threads.push_back([&w] {
       if (w.reserve()) w.core.release_permit();
     });
@@ -545,8 +507,6 @@ TEST_CASE("channel model: room that is reserved is nobody else's") {
     w.threads.push_back([&w] { require(w.receive(2), "it was not closed"); });
   });
   check_both("reserve by the only sender, close", usual, {.capacity = 1}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       if (w.reserve()) w.send_reserved(0);
       w.try_send(0);
@@ -562,8 +522,6 @@ TEST_CASE("channel model: room that is reserved is nobody else's") {
 
 TEST_CASE("channel model: the counters add up at any moment") {
   check_both("stats", usual, {.capacity = 2, .buffered = 1}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       w.try_send(0);
       w.try_send(0);
@@ -587,8 +545,6 @@ TEST_CASE("channel model: the counters add up at any moment") {
 
 TEST_CASE("channel model: a cancelled receive got a value or left it") {
   check_both("receive and cancel, send at once", deep, {.capacity = 1}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] { require(w.try_send(0), "there was room"); });
     w.threads.push_back([&w] {
       w.receive_and_cancel(1);
@@ -602,8 +558,6 @@ TEST_CASE("channel model: a cancelled receive got a value or left it") {
 
 TEST_CASE("channel model: who lingers before it waits is not missed") {
   check_both("linger, send at once", usual, {.capacity = 1}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] { require(w.try_send(0), "there was room"); });
     w.threads.push_back([&w] {
       static_cast<void>(w.core.linger_for_value(3));
@@ -614,8 +568,6 @@ TEST_CASE("channel model: who lingers before it waits is not missed") {
 
 TEST_CASE("channel model: without a heavy fence a large capacity is held by fenced holds") {
   check_shape<false>("receive, send at once, no heavy fence", deep, {.capacity = 65}, [](auto& w) {
-    w.add_sender();
-    w.add_receiver();
     w.threads.push_back([&w] {
       require(w.try_send(0), "there was room");
       require(w.try_send(0), "there was room");
