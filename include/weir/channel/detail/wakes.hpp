@@ -2,6 +2,7 @@
 #pragma once
 
 #include <exception>
+#include <exception>
 #include <type_traits>
 
 #include <weir/channel/detail/waiter.hpp>
