@@ -1,6 +1,7 @@
 #include <weir/channel/broadcast.hpp>
 #include <weir/channel/select.hpp>
 
+#include <cstdint>
 #include <deque>
 #include <memory>
 #include <set>
@@ -304,6 +305,55 @@ TEST_CASE("broadcast: a cancel of a select, a close or the end of the context at
     for (scene.victim = 2; scene.victim < victims; ++scene.victim) {
       REQUIRE_NOTHROW(explore_each_step(scenario_of(scene)));
     }
+  }
+}
+
+TEST_CASE("broadcast: threads that select on two broadcasts hear all of both", "[threads]") {
+  constexpr int count = 2000;
+  asio::thread_pool pool(4);
+  auto a = weir::make_broadcast<int>(pool, {.capacity = 2});
+  auto b = weir::make_broadcast<int>(pool, {.capacity = 2});
+  struct Listener {
+    weir::BroadcastReceiver<int> a;
+    weir::BroadcastReceiver<int> b;
+    std::int64_t sum = 0;
+    int heard = 0;
+  };
+  std::deque<Listener> listeners;
+  for (int who = 0; who < 2; ++who) listeners.push_back({a.subscribe(), b.subscribe()});
+  for (auto& me : listeners) {
+    weir::spawn(
+        pool,
+        [&me]() -> Task<> {
+          for (bool first = true, second = true; first || second;) {
+            const auto got = co_await select(when(first, me.a.receive()), when(second, me.b.receive()));
+            const auto& value = got.index() == 0 ? std::get<0>(got) : std::get<1>(got);
+            if (value) {
+              me.sum += *value;
+              ++me.heard;
+            } else {
+              (got.index() == 0 ? first : second) = false;
+            }
+          }
+        },
+        asio::detached);
+    weir::spawn(
+        pool,
+        [a, b]() -> Task<> {
+          for (int i = 1; i <= count; ++i) {
+            auto to_a = i;
+            auto to_b = i;
+            co_await select(a.send(std::move(to_a)), b.send(std::move(to_b)));
+          }
+        },
+        asio::detached);
+  }
+  a.reset();
+  b.reset();
+  pool.join();
+  for (const auto& me : listeners) {
+    CHECK(me.heard == 2 * count);
+    CHECK(me.sum == std::int64_t{count} * (count + 1));
   }
 }
 

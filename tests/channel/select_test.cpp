@@ -23,7 +23,7 @@ using weir::select_in_order;
 using weir::when;
 using weir::sim::Simulator;
 
-TEMPLATE_TEST_CASE("select: what is there is received, and nothing else is touched", "", Shared, Local, Spsc) {
+TEMPLATE_TEST_CASE("select: what is there is received, and nothing else is touched", "", Shared, Local) {
   asio::io_context context;
   auto [a_tx, a_rx] = TestType::template make<int>(context, {.capacity = 4});
   auto [b_tx, b_rx] = TestType::template make<std::string>(context, {.capacity = 4});

@@ -20,7 +20,7 @@ using weir::sim::explore;
 using weir::sim::explore_each_step;
 using weir::sim::Simulator;
 
-TEMPLATE_TEST_CASE("timed: a receive that nothing comes for throws timed_out at its time", "", Shared, Local, Spsc) {
+TEMPLATE_TEST_CASE("timed: a receive that nothing comes for throws timed_out at its time", "", Shared, Local) {
   Simulator sim(1);
   auto [tx, rx] = TestType::template make<int>(sim);
   auto& in = rx;
@@ -38,7 +38,7 @@ TEMPLATE_TEST_CASE("timed: a receive that nothing comes for throws timed_out at 
 TEMPLATE_TEST_CASE(
     "timed: a send that finds no room throws timed_out and "
     "gives the value back",
-    "", Shared, Local, Spsc) {
+    "", Shared, Local) {
   Simulator sim(1);
   auto [tx, rx] = TestType::template make<std::unique_ptr<int>>(sim, {.capacity = 1});
   auto& out = tx;
