@@ -43,8 +43,8 @@ TEST_CASE("window: tumbling, sliding and with gaps, whole and by a function") {
 }
 
 TEST_CASE("window: sliding over many is what the ranges' own gives") {
-  for (const std::size_t size : {1, 2, 7, 64}) {
-    for (const std::size_t step : {1, 3}) {
+  for (const std::size_t size : {1U, 2U, 7U, 64U}) {
+    for (const std::size_t step : {1U, 3U}) {
       const auto sums = run(weir::from(std::views::iota(0, 300)) | weir::window(size, step, sum) | weir::to_vector());
       Ints expected;
       for (std::size_t at = 0; at + size <= 300; at += step) {

@@ -87,8 +87,25 @@ Task<std::optional<flow_value_t<F>>> next_of(F& flow) {
   co_return value;
 }
 
+/// Gives a value to a sink that is a plain function: false is enough. One that has to be awaited is the coroutine's.
 template <class Sink, class T>
-using sink_result_t = awaited_result_t<Sink&, T&&>;
+struct FlowTake {
+  bool operator()(std::optional<T>& pulled) const {
+    using Result = std::invoke_result_t<Sink&, T&&>;
+    bool more = false;
+    if constexpr (!Awaitable<Result>) {
+      if constexpr (std::is_void_v<Result>) {
+        std::invoke(sink, std::move(*pulled));
+        more = true;
+      } else {
+        more = static_cast<bool>(std::invoke(sink, std::move(*pulled)));
+      }
+      pulled.reset();
+    }
+    return more;
+  }
+  Sink& sink;
+};
 
 /// Runs the flow to its end, or until the sink has enough: it takes a value and returns nothing, or whether it wants
 /// more; or something to await that gives one of these. Closes the flow in any case.
@@ -103,19 +120,7 @@ Task<> run_flow(F& flow, Sink& sink) {
   try {
     std::optional<T> value;
     for (bool more = true; more;) {
-      const FlowPause pause = pull_some(flow, value, home, [&sink]([[maybe_unused]] std::optional<T>& pulled) {
-        if constexpr (Awaitable<Result>) {
-          return false;
-        } else if constexpr (std::is_void_v<Result>) {
-          std::invoke(sink, std::move(*pulled));
-          pulled.reset();
-          return true;
-        } else {
-          const bool wants_more = static_cast<bool>(std::invoke(sink, std::move(*pulled)));
-          pulled.reset();
-          return wants_more;
-        }
-      });
+      const FlowPause pause = pull_some(flow, value, home, FlowTake<Sink, T>{sink});
       switch (pause) {
         case FlowPause::value:
           if constexpr (Awaitable<Result>) {

@@ -35,7 +35,7 @@ class FlatMapFlow : public FlowOver<Up> {
       std::optional<flow_value_t<Up>> in;
       const Pull pulled = this->up_.pull(in);
       if (pulled != Pull::value) return pulled;
-      inner_.emplace(Made([&] { return from(std::invoke(function_, std::move(*in))); }));
+      inner_.emplace(Made([&] { return weir::from(std::invoke(function_, std::move(*in))); }));
       try {
         inner_->open(site_);
       } catch (...) {
@@ -104,6 +104,27 @@ class FlatMapFlow : public FlowOver<Up> {
   std::optional<Inner> inner_;
 };
 
+/// `Made` is what the function gives.
+template <class Made, Flow Up, class F>
+auto flat_mapped_from(Up up, F function) {
+  static_assert(
+      requires(Made made) { weir::from(static_cast<Made&&>(made)); },
+      "weir::flat_map(f): what f gives is neither a flow nor something that weir::from makes one of");
+  using Inner = decltype(weir::from(std::declval<Made>()));
+  return FlatMapFlow<Up, F, Inner>(std::move(up), std::move(function));
+}
+
+template <Flow Up, class F>
+auto flat_mapped(Up up, F function) {
+  using Made = std::invoke_result_t<F&, flow_value_t<Up>&&>;
+  if constexpr (Awaitable<Made> && !Flow<std::remove_cvref_t<Made>>) {
+    using Mapped = AwaitingMapFlow<Up, F>;
+    return flat_mapped_from<flow_value_t<Mapped>&&>(Mapped(std::move(up), std::move(function)), std::identity());
+  } else {
+    return flat_mapped_from<Made>(std::move(up), std::move(function));
+  }
+}
+
 }  // namespace detail
 
 /// The values of the flow that `function` makes of each value, one flow after another, in order. What it returns may be
@@ -112,19 +133,9 @@ class FlatMapFlow : public FlowOver<Up> {
 template <class F>
 [[nodiscard]] auto flat_map(F function) {
   return FlowAdaptor([function = std::move(function)]<Flow Up>(Up up) mutable {
-    using T = flow_value_t<Up>;
-    static_assert(std::invocable<F&, T&&>, "weir::flat_map(f): f can't be called with the flow's values");
-    if constexpr (Awaitable<std::invoke_result_t<F&, T&&>> &&
-                  !Flow<std::remove_cvref_t<std::invoke_result_t<F&, T&&>>>) {
-      return flat_map(std::identity())(map(std::move(function))(std::move(up)));
-    } else {
-      using Made = std::invoke_result_t<F&, T&&>;
-      static_assert(
-          requires(Made made) { from(static_cast<Made&&>(made)); },
-          "weir::flat_map(f): what f gives is neither a flow nor something that weir::from makes one of");
-      using Inner = decltype(from(std::declval<Made>()));
-      return detail::FlatMapFlow<Up, F, Inner>(std::move(up), std::move(function));
-    }
+    static_assert(std::invocable<F&, flow_value_t<Up>&&>,
+                  "weir::flat_map(f): f can't be called with the flow's values");
+    return detail::flat_mapped(std::move(up), std::move(function));
   });
 }
 
