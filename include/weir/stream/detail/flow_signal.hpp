@@ -1,6 +1,7 @@
 /// What a flow waits with that waits for several things at once: its children and the time.
 #pragma once
 
+#include <cassert>
 #include <coroutine>
 #include <utility>
 
@@ -9,10 +10,8 @@
 
 namespace weir::detail {
 
-/// A flag that one coroutine waits for, until a time at most. All of it happens on one home.
-///
-/// Protocol: `waiter_` is the one that waits and has not been woken. Who wakes it, takes it out; a time that has come
-/// wakes it by itself, and who wakes it after that, finds its deadline gone and leaves the waking to that.
+/// A flag that one coroutine waits for. All of it happens on one home. `waiter_` is the one that waits and has not been
+/// woken: who wakes it, takes it out.
 class FlowSignal {
  public:
   class Wait;
@@ -24,8 +23,7 @@ class FlowSignal {
   void raise() noexcept;
   void lower() noexcept { raised_ = false; }
 
-  /// Suspends until it is raised, or until `when`; not at all if either is so already. Throws `Errc::cancelled`.
-  [[nodiscard]] Wait wait_until(TimeService::TimePoint when) noexcept;
+  /// Suspends until it is raised; not at all if it is. Throws `Errc::cancelled`.
   [[nodiscard]] Wait wait() noexcept;
 
  private:
@@ -35,63 +33,42 @@ class FlowSignal {
 
 class [[nodiscard]] FlowSignal::Wait final : public Cancellable {
  public:
-  Wait(FlowSignal& signal, TimeService::TimePoint when) noexcept : Cancellable(kind), signal_(signal) {
-    deadline_.when = when;
-  }
+  explicit Wait(FlowSignal& signal) noexcept : Cancellable(kind), signal_(signal) {}
   ~Wait() {
     if (signal_.waiter_ == this) signal_.waiter_ = nullptr;
-    if (armed_) service_->remove(deadline_);
   }
 
   void attach(Promise& promise) {
     if (promise.scope().cancelled()) throw Error(Errc::cancelled);
     promise_ = &promise;
   }
-  [[nodiscard]] bool await_ready() {
-    if (signal_.raised_) return true;
-    if (deadline_.when == TimeService::TimePoint::max()) return false;
-    service_ = &asio::use_service<TimeService>(promise_->home().context());
-    return deadline_.when <= service_->now();
-  }
-  void await_suspend(std::coroutine_handle<>) {
-    if (service_) {
-      deadline_.home = &promise_->home();
-      deadline_.resumable = &promise_->resumable();
-      service_->add(deadline_);
-      armed_ = true;
-    }
+  [[nodiscard]] bool await_ready() const noexcept { return signal_.raised_; }
+  void await_suspend(std::coroutine_handle<>) noexcept {
     promise_->scope().link(*this);
     signal_.waiter_ = this;
   }
   void await_resume() {
     unlink();
-    if (signal_.waiter_ == this) signal_.waiter_ = nullptr;
-    if (std::exchange(armed_, false)) service_->remove(deadline_);
     if (cancelled_) throw Error(Errc::cancelled);
   }
 
  private:
   friend class FlowSignal;
 
-  /// False: its time has come, which wakes it.
-  bool wake() noexcept {
+  void wake() noexcept {
     signal_.waiter_ = nullptr;
-    if (std::exchange(armed_, false) && !service_->remove(deadline_)) return false;
     promise_->home().resume_here(promise_->resumable());
-    return true;
   }
-
   static void cancel(Cancellable& self) noexcept {
     auto& wait = static_cast<Wait&>(self);
-    if (wait.signal_.waiter_ == &wait) wait.cancelled_ = wait.wake();
+    if (wait.signal_.waiter_ != &wait) return;
+    wait.cancelled_ = true;
+    wait.wake();
   }
   static constexpr Kind kind{&cancel, nullptr, "a flow's next value"};
 
   FlowSignal& signal_;
   Promise* promise_ = nullptr;
-  TimeService* service_ = nullptr;
-  TimeService::Deadline deadline_;
-  bool armed_ = false;
   bool cancelled_ = false;
 };
 
@@ -99,7 +76,58 @@ inline void FlowSignal::raise() noexcept {
   raised_ = true;
   if (waiter_) waiter_->wake();
 }
-inline FlowSignal::Wait FlowSignal::wait_until(TimeService::TimePoint when) noexcept { return Wait(*this, when); }
-inline FlowSignal::Wait FlowSignal::wait() noexcept { return wait_until(TimeService::TimePoint::max()); }
+inline FlowSignal::Wait FlowSignal::wait() noexcept { return Wait(*this); }
+
+/// A signal that a time raises, too. Its deadline stays set from one wait to the next, and also when the time is put
+/// off: it wakes in vain then, once, which costs less than to move it for each value. Movable until it is opened.
+class FlowAlarm : public FlowSignal {
+ public:
+  using TimePoint = TimeService::TimePoint;
+
+  FlowAlarm() = default;
+  FlowAlarm(FlowAlarm&& other) noexcept : FlowSignal(std::move(other)) { assert(!other.service_); }
+  FlowAlarm& operator=(FlowAlarm&&) = delete;
+  ~FlowAlarm() { disarm(); }
+
+  void open(Home& home) {
+    service_ = &asio::use_service<TimeService>(home.context());
+    wake_.alarm = this;
+    wake_.callback = &on_time;
+    deadline_.home = &home;
+    deadline_.resumable = &wake_;
+  }
+  [[nodiscard]] TimeService& time() const noexcept { return *service_; }
+
+  /// Raised at `when` or before.
+  [[nodiscard]] Wait wait_until(TimePoint when) {
+    if (when < (armed_ ? deadline_.when : TimePoint::max())) {
+      disarm();
+      deadline_.when = when;
+      service_->add(deadline_);
+      armed_ = true;
+    }
+    return wait();
+  }
+  void disarm() noexcept {
+    if (std::exchange(armed_, false) && !service_->remove(deadline_)) deadline_.home->forget(wake_);
+  }
+
+ private:
+  struct Wake : Resumable {
+    FlowAlarm* alarm = nullptr;
+  };
+
+  static void on_time(Resumable& self, bool run) noexcept {
+    if (!run) return;
+    FlowAlarm& alarm = *static_cast<Wake&>(self).alarm;
+    alarm.armed_ = false;
+    alarm.raise();
+  }
+
+  TimeService* service_ = nullptr;
+  bool armed_ = false;
+  TimeService::Deadline deadline_;
+  Wake wake_;
+};
 
 }  // namespace weir::detail

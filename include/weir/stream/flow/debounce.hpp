@@ -21,24 +21,27 @@ class DebounceFlow {
   DebounceFlow(Up up, TimeService::Duration quiet) : arm_(std::move(up)), quiet_(quiet) {}
 
   void open(const FlowSite& site) {
-    time_ = &time_of(*site.home);
+    signal_.open(*site.home);
     arm_.open(site, signal_);
   }
   [[nodiscard]] Pull pull(std::optional<value_type>& out) {
     signal_.lower();
     // Before its successor is looked for: that it came late is the consumer's doing.
-    if (held_ && time_->now() >= due_) return give(out);
+    if (held_ && signal_.time().now() >= due_) return give(out);
     const Pull pulled = arm_.pull(out);
     if (pulled == Pull::value) {
       held_.emplace(std::move(*out));
       out.reset();
-      due_ = time_->after(quiet_);
+      due_ = signal_.time().after(quiet_);
       return Pull::again;
     }
     return pulled == Pull::end && held_ ? give(out) : pulled;
   }
   [[nodiscard]] FlowSignal::Wait ready() { return signal_.wait_until(held_ ? due_ : TimeService::TimePoint::max()); }
-  [[nodiscard]] Task<> close() { return arm_.close(); }
+  [[nodiscard]] Task<> close() {
+    signal_.disarm();
+    return arm_.close();
+  }
 
  private:
   Pull give(std::optional<value_type>& out) {
@@ -49,8 +52,7 @@ class DebounceFlow {
 
   FlowArm<Up> arm_;
   TimeService::Duration quiet_;
-  FlowSignal signal_;
-  TimeService* time_ = nullptr;
+  FlowAlarm signal_;
   TimeService::TimePoint due_;
   std::optional<value_type> held_;
 };

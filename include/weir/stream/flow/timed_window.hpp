@@ -51,11 +51,14 @@ class TimedWindowFlow {
       : limit_(limit.values()), arm_(std::move(up)), function_(std::move(function)) {}
 
   void open(const FlowSite& site) {
-    time_ = &time_of(*site.home);
-    start_ = time_->now();
+    signal_.open(*site.home);
+    start_ = signal_.time().now();
     arm_.open(site, signal_);
   }
-  [[nodiscard]] Task<> close() { return arm_.close(); }
+  [[nodiscard]] Task<> close() {
+    signal_.disarm();
+    return arm_.close();
+  }
 
  protected:
   /// Its values are moved out.
@@ -79,8 +82,7 @@ class TimedWindowFlow {
 
   std::size_t limit_;
   FlowArm<Up> arm_;
-  FlowSignal signal_;
-  TimeService* time_ = nullptr;
+  FlowAlarm signal_;
   TimePoint start_;
   WindowBuffer<T> window_;
 
@@ -101,7 +103,7 @@ class TumblingFlow : public TimedWindowFlow<Up, F> {
 
   [[nodiscard]] Pull pull(std::optional<value_type>& out) {
     this->signal_.lower();
-    const TimeService::TimePoint now = this->time_->now();
+    const TimeService::TimePoint now = this->signal_.time().now();
     if (!this->window_.empty() && now >= ends_) return give(out);
     std::optional<typename Base::T> in;
     const Pull pulled = this->arm_.pull(in);
@@ -141,7 +143,7 @@ class SlidingFlow : public TimedWindowFlow<Up, F> {
 
   [[nodiscard]] Pull pull(std::optional<value_type>& out) {
     this->signal_.lower();
-    const TimeService::TimePoint now = this->time_->now();
+    const TimeService::TimePoint now = this->signal_.time().now();
     if (!this->window_.empty() && now >= next_) {
       // The last of the times that have come.
       const TimeService::TimePoint after = next_multiple(this->start_, step_, now);
