@@ -16,7 +16,27 @@ namespace {
 using namespace weir_test;
 using Pairs = std::vector<std::tuple<int, int>>;
 
+/// Does not stand being asked after its end.
+class Strict : public weir::FlowSource {
+ public:
+  using value_type = int;
+  explicit Strict(int count) : left_(count) {}
+  [[nodiscard]] weir::Pull pull(std::optional<int>& out) {
+    ensure(left_ >= 0, "asked after its end");
+    if (left_-- == 0) return weir::Pull::end;
+    out.emplace(left_);
+    return weir::Pull::value;
+  }
+
+ private:
+  int left_;
+};
+
 }  // namespace
+
+TEST_CASE("merge: a flow that has ended is not asked again") {
+  CHECK(run(weir::merge(Strict(1), weir::from(Ints{1, 2, 3}), Strict(0)) | weir::count()) == 4);
+}
 
 TEST_CASE("merge: the values of all, by turns among those that have one") {
   CHECK(run(weir::merge(weir::from(Ints{1, 2, 3}), weir::from(Ints{}), weir::from(Ints{10, 20})) | weir::to_vector()) ==
