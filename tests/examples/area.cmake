@@ -1,3 +1,6 @@
+if(NOT TARGET weir_examples_tests)
+  return()
+endif()
 weir_find_cli11()
 weir_find_json()
 target_include_directories(weir_examples_tests PRIVATE "${PROJECT_SOURCE_DIR}/examples")
