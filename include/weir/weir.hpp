@@ -15,6 +15,7 @@
 #include <weir/core/cancel_scope.hpp>
 #include <weir/core/cancellation.hpp>
 #include <weir/core/cancellation_interop.hpp>
+#include <weir/core/circuit_breaker.hpp>
 #include <weir/core/error.hpp>
 #include <weir/core/generator.hpp>
 #include <weir/core/home.hpp>
@@ -30,6 +31,7 @@
 #include <weir/core/time_service.hpp>
 #include <weir/core/timeout.hpp>
 #include <weir/core/timer.hpp>
+#include <weir/core/token_bucket.hpp>
 #include <weir/core/turns.hpp>
 #include <weir/core/use_task.hpp>
 #include <weir/core/when_all.hpp>
@@ -40,6 +42,7 @@
 #include <weir/stream/cancellation_level.hpp>
 #include <weir/stream/collect.hpp>
 #include <weir/stream/collector.hpp>
+#include <weir/stream/dead_letter.hpp>
 #include <weir/stream/drain.hpp>
 #include <weir/stream/emits.hpp>
 #include <weir/stream/emitter.hpp>
@@ -48,6 +51,7 @@
 #include <weir/stream/event.hpp>
 #include <weir/stream/final_event.hpp>
 #include <weir/stream/flow.hpp>
+#include <weir/stream/rate_limit.hpp>
 #include <weir/stream/receiver.hpp>
 #include <weir/stream/sender.hpp>
 #include <weir/stream/sender_strategy.hpp>

@@ -88,6 +88,28 @@ TEST_CASE("collect: the greatest and the latest, and none of them is refused") {
   CHECK_THROWS_AS(collect::latest(0), weir::Error);
 }
 
+TEST_CASE("collect: a bounded list keeps the first, the last, or refuses, as it is told") {
+  const std::vector items{1, 2, 3, 4};
+  CHECK(gather(collect::list.at_most(2, collect::keep_first), items) == std::vector{1, 2});
+  CHECK(gather(collect::list().at_most(2, collect::keep_last), items) == std::deque{3, 4});
+  CHECK(gather(collect::list.at_most(4, collect::refuse), items) == items);
+  const auto refusing = collect::list.at_most(2, collect::refuse);
+  auto full = collect::detail::start<int>(refusing);
+  refusing.add(full, 1);
+  refusing.add(full, 2);
+  try {
+    refusing.add(full, 3);
+    CHECK(false);
+  } catch (const weir::Error& error) {
+    CHECK(error.code() == weir::Errc::collection_full);
+    CHECK(std::string(error.what()).find("at_most(2)") != std::string::npos);
+  }
+  CHECK(full == std::vector{1, 2});
+  CHECK_THROWS_AS(collect::list.at_most(0, collect::keep_first), weir::Error);
+  CHECK_THROWS_AS(collect::list.at_most(0, collect::keep_last), weir::Error);
+  CHECK_THROWS_AS(collect::list.at_most(0, collect::refuse), weir::Error);
+}
+
 TEST_CASE("collect: a policy of one's own") {
   CHECK(gather(Longest(), std::vector<std::string>{"a", "ccc", "bb"}) == "ccc");
 }

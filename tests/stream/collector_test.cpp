@@ -47,6 +47,42 @@ TEST_CASE("collector: staged items are collected when they are settled, in their
   CHECK(items.empty());
 }
 
+TEST_CASE("collector: a copy of one that stages adds at once") {
+  weir::Collector<int> list;
+  std::vector<weir::Collector<int>::Staged> items;
+  auto staging = list.stage_into(items);
+  auto copy = staging;
+  copy.collect(1);
+  staging.collect(2);
+  CHECK(list.collected() == std::vector{1});
+  copy = staging;
+  copy.collect(3);
+  CHECK(list.collected() == std::vector{1, 3});
+  CHECK(items.size() == 1);
+}
+
+TEST_CASE("collector: a run goes on behind what the policy refuses") {
+  struct Odd {
+    std::vector<int> start() const { return {}; }
+    void add(std::vector<int>& kept, int&& item) const {
+      if (item % 2 == 0) throw std::runtime_error("even");
+      kept.push_back(item);
+    }
+  };
+  weir::Collector<int> odd{Odd()};
+  std::vector<weir::Collector<int>::Staged> items;
+  auto staging = odd.stage_into(items);
+  for (const int i : {1, 2, 3}) staging.collect(i);
+  std::size_t next = 0;
+  CHECK_THROWS(odd.collect_run(items, next));
+  CHECK(next == 2);
+  odd.collect_run(items, next);
+  CHECK(next == 3);
+  CHECK(odd.collected() == std::vector{1, 3});
+  CHECK_THROWS(odd.collect_staged(items));
+  CHECK(items.empty());
+}
+
 TEST_CASE("collector: keeps a bounded number of errors") {
   weir::Collector<int> list;
   for (std::uint64_t i = 0; i < 2 * weir::Collector<int>::max_errors; ++i) list.collect_error(i, nullptr);

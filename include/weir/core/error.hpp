@@ -23,6 +23,7 @@ enum class Errc {
   stalled,           ///< everything waits, and nothing is left that could wake it (`resource_deadlock_would_occur`)
   lagged,            ///< a broadcast's receiver was too slow, and values were skipped (`no_message`)
   disconnected,      ///< a broadcast's receiver was too slow, and gets no more (`connection_aborted`)
+  collection_full,   ///< a bounded collection refuses another item (`no_buffer_space`)
   circuit_open,      ///< what was called keeps failing, and is left alone (`resource_unavailable_try_again`)
 };
 
@@ -56,6 +57,8 @@ class ErrorCategory final : public std::error_category {
         return "the receiver was too slow: values were skipped";
       case Errc::disconnected:
         return "the receiver was too slow and was disconnected";
+      case Errc::collection_full:
+        return "the collection is full";
       case Errc::circuit_open:
         return "the circuit is open: what was called keeps failing, and is left alone for a while";
     }
@@ -84,6 +87,8 @@ class ErrorCategory final : public std::error_category {
         return std::errc::no_message;
       case Errc::disconnected:
         return std::errc::connection_aborted;
+      case Errc::collection_full:
+        return std::errc::no_buffer_space;
       case Errc::circuit_open:
         return std::errc::resource_unavailable_try_again;
     }

@@ -45,7 +45,9 @@ class TokenBucket {
   template <ExecutorSource E>
     requires(!std::same_as<std::remove_cvref_t<E>, TokenBucket>)
   TokenBucket(E&& source, double per_second, double burst = 0)
-      : state_(std::make_shared<State>(context_of(executor_of(static_cast<E&&>(source))), checked(per_second),
+      : TokenBucket(context_of(executor_of(static_cast<E&&>(source))), per_second, burst) {}
+  TokenBucket(asio::execution_context& context, double per_second, double burst)
+      : state_(std::make_shared<State>(context, checked(per_second),
                                        burst == 0 ? std::max(1.0, per_second / 100) : burst)) {
     if (!(state_->burst >= 1) || std::isinf(state_->burst)) {
       throw Error(Errc::invalid_argument, "TokenBucket: the burst must be at least 1, and finite");

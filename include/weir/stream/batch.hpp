@@ -169,6 +169,21 @@ class EventBatch {
     for (Part part; parts.next(part);) {
       if (discarded(part)) continue;
       std::span<event_type> events = begin(part);
+      if (drain_.guarded()) {
+        typename D::outcome_type outcome(events.front().id());
+        auto calling = drain_.attempt_guarded(events, outcome);
+        co_await std::move(calling);
+        if (outcome.error_ && splits(part, failure, outcome.error_)) {
+          parts.halve(part);
+          continue;
+        }
+        if (outcome.error_) {
+          auto recovering = drain_.recover(events, outcome);
+          co_await std::move(recovering);
+        }
+        settle(outcome, part);
+        continue;
+      }
       std::exception_ptr error;
       try {
         if constexpr (D::plain && D::returns_nothing) {
@@ -251,6 +266,10 @@ class EventBatch {
 
   /// After the error policy has had its say.
   void settle(typename D::outcome_type& outcome, const Part& part) noexcept {
+    if (outcome.discarded_) {
+      settle(drain_.counters_.discarded, part);
+      return;
+    }
     if (outcome.error_) {
       D::count(drain_.counters_.dead_lettered, outcome.dead_lettered_);
       fail(part, outcome.dead_lettered_, outcome.error_, outcome.policy_);

@@ -8,6 +8,7 @@
 #include <functional>
 #include <map>
 #include <set>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
@@ -63,6 +64,17 @@ struct List {
   void add(std::vector<C>& items, C&& item) const {
     items.push_back(static_cast<C&&>(item));
   }
+
+  /// At most `n` items, and what becomes of those that come when it is full: `keep_first` ignores them (their events
+  /// count as processed); `keep_last` forgets the oldest, in a `std::deque`; with `refuse` the event fails with
+  /// `Error(Errc::collection_full)`, and the stream's error policy decides: unless said otherwise it ends the stream as
+  /// failed. Throws `Error(Errc::invalid_argument)` for 0.
+  template <class WhenFull>
+  [[nodiscard]] auto at_most(std::size_t n, WhenFull when_full) const {
+    return when_full(n);
+  }
+  /// `collect::list()` is `collect::list`.
+  [[nodiscard]] constexpr List operator()() const noexcept { return {}; }
 };
 inline constexpr List list;
 
@@ -280,6 +292,49 @@ struct Latest {
   if (n == 0) throw Error(Errc::invalid_argument, "collect::latest(0): keep at least 1");
   return {n};
 }
+
+/// What `list.at_most(n, …)` makes of `keep_first` and `refuse`.
+template <bool Refuse>
+struct BoundedList {
+  std::size_t limit;
+
+  template <class C>
+  [[nodiscard]] std::vector<C> start() const {
+    return {};
+  }
+  template <class C>
+  void add(std::vector<C>& items, C&& item) const {
+    if (items.size() < limit) {
+      items.push_back(static_cast<C&&>(item));
+    } else if constexpr (Refuse) {
+      throw Error(Errc::collection_full, "collect::list.at_most(" + std::to_string(limit) + ")");
+    }
+  }
+};
+
+namespace detail {
+
+inline std::size_t at_least_one(std::size_t n) {
+  if (n == 0) throw Error(Errc::invalid_argument, "collect::list.at_most(0): keep at least 1");
+  return n;
+}
+
+struct KeepFirst {
+  [[nodiscard]] BoundedList<false> operator()(std::size_t n) const { return {at_least_one(n)}; }
+};
+struct KeepLast {
+  [[nodiscard]] Latest operator()(std::size_t n) const { return {at_least_one(n)}; }
+};
+struct Refuse {
+  [[nodiscard]] BoundedList<true> operator()(std::size_t n) const { return {at_least_one(n)}; }
+};
+
+}  // namespace detail
+
+/// What becomes of items for which there is no room: see `List::at_most`.
+inline constexpr detail::KeepFirst keep_first;
+inline constexpr detail::KeepLast keep_last;
+inline constexpr detail::Refuse refuse;
 
 }  // namespace collect
 }  // namespace weir

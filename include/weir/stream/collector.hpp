@@ -1,12 +1,14 @@
 /// The collector: where the workers of a stream put what they found.
 #pragma once
 
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
 #include <type_traits>
 #include <utility>
@@ -70,6 +72,18 @@ struct collection_key<Collection> {
   using type = typename Collection::key_type;
 };
 
+/// One item that waits to be added.
+template <class Key, class Item>
+struct StagedItem {
+  std::optional<Key> key;
+  Item item;
+};
+template <class Item>
+struct StagedItem<Nothing, Item> {
+  static constexpr std::optional<Nothing> key{};
+  Item item;
+};
+
 /// The collection, its errors and their lock; the policy is in the derived class.
 template <class C, class Collection>
 class CollectorSink {
@@ -82,9 +96,11 @@ class CollectorSink {
   CollectorSink& operator=(const CollectorSink&) = delete;
   virtual ~CollectorSink() = default;
 
-  /// Both under the lock.
+  /// All under the lock.
   virtual void add(Item&& item) = 0;
   virtual void add(Key&& key, Item&& item) = 0;
+  /// A run of items, from `next` on, which it moves on: when one throws, it is behind that one.
+  virtual void add_run(std::span<StagedItem<Key, Item>> items, std::size_t& next) = 0;
 
   mutable std::mutex mutex;
   Collection collection;
@@ -101,6 +117,18 @@ class PolicySink final : public CollectorSink<C, Collection> {
       : CollectorSink<C, Collection>(collect::detail::start<Item>(policy)), policy_(std::move(policy)) {}
 
   void add(Item&& item) override { policy_.add(this->collection, std::move(item)); }
+  void add_run(std::span<StagedItem<Key, Item>> items, std::size_t& next) override {
+    while (next != items.size()) {
+      StagedItem<Key, Item>& staged = items[next++];
+      if constexpr (!std::same_as<Key, Nothing>) {
+        if (staged.key) {
+          add(std::move(*staged.key), std::move(staged.item));
+          continue;
+        }
+      }
+      policy_.add(this->collection, std::move(staged.item));
+    }
+  }
   void add(Key&& key, Item&& item) override {
     if constexpr (requires { policy_.add(this->collection, std::move(key), std::move(item)); }) {
       policy_.add(this->collection, std::move(key), std::move(item));
@@ -119,7 +147,10 @@ class PolicySink final : public CollectorSink<C, Collection> {
 /// hides. Copies share the collection. Every member may be called from any thread; each takes the collector's lock for
 /// a moment. Adding allocates what the collection does.
 ///
-/// A receiver that takes a second parameter is given one:
+/// A receiver that takes a second parameter is given one for its call: what it collects with it is gathered beside the
+/// collection, without a lock, and added when the receiver has returned, a run of quick events in one go. If the
+/// receiver throws, it is dropped. That one is not for two threads at once: others that work for the receiver take a
+/// copy, which adds at once.
 ///
 ///     .receiver(weir::parallel(4), [](const auto& event, auto& out) { for (auto& w : words(event.data()))
 ///     out.collect(w); }) .collecting<std::string>()
@@ -133,6 +164,14 @@ class Collector {
   /// stream whose every event fails stays bounded.
   static constexpr std::size_t max_errors = 1024;
 
+  Collector(const Collector& other) noexcept : sink_(other.sink_) {}
+  Collector(Collector&& other) noexcept = default;
+  Collector& operator=(Collector other) noexcept {
+    sink_ = std::move(other.sink_);
+    staged_ = nullptr;
+    return *this;
+  }
+
   Collector()
     requires collect::Policy<collect::List, Item> && std::same_as<Collection, std::vector<Item>>
       : Collector(collect::list) {}
@@ -143,7 +182,11 @@ class Collector {
   /// Adds an item. Throws what the policy throws.
   void collect(Item item) {
     if (staged_) {
-      staged_->push_back({std::nullopt, std::move(item)});
+      if constexpr (std::same_as<Key, Nothing>) {
+        staged_->push_back({std::move(item)});
+      } else {
+        staged_->push_back({std::nullopt, std::move(item)});
+      }
       return;
     }
     const std::lock_guard lock(sink_->mutex);
@@ -168,7 +211,9 @@ class Collector {
     if (sink_->errors.size() < max_errors) sink_->errors.emplace_back(event_id, std::move(error));
   }
 
-  /// A copy of what is there now.
+  /// A copy of what is there now, taken without stopping anybody: who wants to add meanwhile waits for the copying, no
+  /// longer. Of a running stream it contains at least what came of every event that `StreamStats::processed` counted
+  /// before the call, and of each event all or nothing (but for what was added by a copy of its collector).
   [[nodiscard]] Collection collected() const
     requires std::copy_constructible<Collection>
   {
@@ -191,31 +236,33 @@ class Collector {
   }
 
   /// One item that waits for its turn: see `stage_into`.
-  struct Staged {
-    std::optional<Key> key;
-    Item item;
-  };
+  using Staged = detail::StagedItem<Key, Item>;
 
   /// For strategies that settle events in another order than they process them: the same collector, except that what
   /// is collected goes to `items`, which `collect_staged` adds later. Not shared between threads.
-  [[nodiscard]] Collector stage_into(std::vector<Staged>& items) const {
-    Collector staging(*this);
-    staging.staged_ = &items;
-    return staging;
-  }
+  [[nodiscard]] Collector stage_into(std::vector<Staged>& items) const { return Collector(sink_, &items); }
+  /// Under one lock. When the policy throws, those before the one that it threw for have been added, and all are
+  /// dropped.
   void collect_staged(std::vector<Staged>& items) {
-    const std::lock_guard lock(sink_->mutex);
-    for (Staged& staged : items) {
-      if (staged.key) {
-        sink_->add(std::move(*staged.key), std::move(staged.item));
-      } else {
-        sink_->add(std::move(staged.item));
-      }
+    std::size_t next = 0;
+    try {
+      collect_run(items, next);
+    } catch (...) {
+      items.clear();
+      throw;
     }
     items.clear();
   }
+  /// The same from `next` on, which it moves on: when the policy throws, it is behind the item that it threw for.
+  void collect_run(std::span<Staged> items, std::size_t& next) {
+    const std::lock_guard lock(sink_->mutex);
+    sink_->add_run(items, next);
+  }
 
  private:
+  Collector(std::shared_ptr<detail::CollectorSink<C, Collection>> sink, std::vector<Staged>* staged) noexcept
+      : sink_(std::move(sink)), staged_(staged) {}
+
   std::shared_ptr<detail::CollectorSink<C, Collection>> sink_;
   std::vector<Staged>* staged_ = nullptr;
 };

@@ -79,6 +79,8 @@ class ProcessedEvent {
   std::exception_ptr error_;
   /// Of those that failed: how many were handed to the dead letters, and what is to become of the rest.
   std::size_t dead_lettered_ = 0;
+  /// It was not begun.
+  bool discarded_ = false;
   ErrorPolicy policy_ = ErrorPolicy::stop;
   std::vector<typename Collector<C, Collection>::Staged> staged_;
 };
@@ -104,10 +106,12 @@ class Drain {
         counters_(pipeline_->add_worker()),
         collector_(pipeline_->collector()),
         handler_(pipeline_->error_handler()),
-        worker_(pipeline_->next_worker()) {}
+        worker_(pipeline_->next_worker()),
+        staging_(collector_.stage_into(staged_)) {}
   Drain(const Drain&) = delete;
   Drain& operator=(const Drain&) = delete;
   ~Drain() {
+    flush();
     if (run_.size() != 0) count(counters_.discarded, run_.size());
   }
 
@@ -152,25 +156,30 @@ class Drain {
   }
 
   /// Calls the receiver, collects what it returns, counts, and deals with what it throws as the stream's error policy
-  /// says. A plain receiver is called at once, and unless the policy waits there is nothing to wait for.
+  /// says. A plain receiver is called at once, and unless the policy waits there is nothing to wait for. What it gave
+  /// is added to the collection, and the event counted, with the last event of the run that was fetched.
   auto process(event_type& event) {
     if constexpr (plain) {
-      if constexpr (Pipeline::takes_collector) {
-        // What a failed attempt collected is not collected.
-        if (handler_) return process_staged(event);
-      }
+      if (guarded()) return process_guarded(event);
+      const std::size_t mark = staged_.size();
       try {
         if constexpr (returns_nothing) {
-          invoke(event, collector_);
-          collect_nothing();
+          invoke(event, staging_);
+          stage_nothing();
         } else {
-          collect(invoke(event, collector_));
+          stage(invoke(event, staging_));
         }
         if (handler_) handler_->succeeded();
-        count(counters_.processed);
+        if constexpr (collects) {
+          marks_.push_back({event.id(), staged_.size()});
+        } else {
+          count(counters_.processed);
+        }
       } catch (...) {
+        unstage(mark);
         return detail::NowOrLater<void>(failed(event, std::current_exception()));
       }
+      if (run_.size() == 0) flush();
       return detail::NowOrLater<void>();
     } else {
       return process_later(event);
@@ -182,7 +191,11 @@ class Drain {
   auto call(event_type& event) {
     if constexpr (plain) {
       outcome_type outcome(event.id());
-      attempt(event, outcome);
+      if (!guarded()) {
+        attempt(event, outcome);
+      } else if (!attempt_at_once(event, outcome)) {
+        return detail::NowOrLater<outcome_type>(call_later(event));
+      }
       if (outcome.error_ && handler_) {
         return detail::NowOrLater<outcome_type>(recovered(event, std::move(outcome)));
       }
@@ -194,21 +207,68 @@ class Drain {
 
   /// Collects what an event gave, and counts it. Not at the same time as the other functions of this drain.
   void settle(outcome_type&& outcome) noexcept {
-    try {
-      if (outcome.dead_lettered_ != 0) {
-        count(counters_.dead_lettered);
-        return;
+    settle_later(std::move(outcome));
+    flush();
+  }
+  /// The same for several, which are added together by `flush()`: call that before waiting for anything.
+  void settle_later(outcome_type&& outcome) noexcept {
+    if (outcome.discarded_) {
+      count(counters_.discarded);
+    } else if (outcome.dead_lettered_ != 0) {
+      count(counters_.dead_lettered);
+    } else if (outcome.error_) {
+      flush();
+      fail(outcome.id_, std::move(outcome.error_), handler_ ? outcome.policy_ : pipeline_->error_policy());
+    } else if constexpr (collects) {
+      const std::size_t mark = staged_.size();
+      try {
+        for (auto& item : outcome.staged_) staged_.push_back(std::move(item));
+        if (outcome.item_) staging_.collect(std::move(*outcome.item_));
+        marks_.push_back({outcome.id_, staged_.size()});
+      } catch (...) {
+        unstage(mark);
+        fail(outcome.id_, std::current_exception());
       }
-      if (outcome.error_) {
-        fail(outcome.id_, std::move(outcome.error_), handler_ ? outcome.policy_ : pipeline_->error_policy());
-        return;
-      }
-      if (!outcome.staged_.empty()) collector_.collect_staged(outcome.staged_);
-      if (outcome.item_) collector_.collect(std::move(*outcome.item_));
+    } else {
       count(counters_.processed);
-    } catch (...) {
-      fail(outcome.id_, std::current_exception());
     }
+  }
+  /// Adds to the collection what the events that were processed gave, under one lock, and counts them. What the
+  /// collection refuses fails its event, which is not tried again; under `stop` what came after it is discarded.
+  void flush() noexcept {
+    if (marks_.empty()) return;
+    std::size_t event = 0;
+    std::size_t next = 0;
+    std::size_t lost = 0;
+    while (next != staged_.size()) {
+      try {
+        collector_.collect_run(staged_, next);
+      } catch (...) {
+        while (marks_[event].end < next) ++event;
+        fail(marks_[event].id, std::current_exception());
+        ++lost;
+        next = marks_[event].end;
+        if (pipeline_->error_policy() == ErrorPolicy::stop) {
+          const std::size_t rest = marks_.size() - event - 1;
+          count(counters_.discarded, rest);
+          lost += rest;
+          break;
+        }
+        ++event;
+      }
+    }
+    count(counters_.processed, marks_.size() - lost);
+    staged_.clear();
+    marks_.clear();
+  }
+
+  /// Waits for something else than an event, such as a token of a bucket: false when the stream began to discard first,
+  /// or is cancelled at once.
+  template <Awaitable A>
+    requires(!std::is_lvalue_reference_v<A>)
+  [[nodiscard]] Task<bool> wait_for(A&& awaitable) {
+    flush();
+    return waited_for(into_task(std::move(awaitable)));
   }
 
   /// For strategies that keep an event for later: they move it out of its place, and then `begin` it when its turn has
@@ -239,6 +299,7 @@ class Drain {
   using Result = typename Pipeline::receiver_result;
   using Value = typename detail::awaited<Result>::type;
   static constexpr bool returns_nothing = std::is_void_v<Value>;
+  static constexpr bool collects = Pipeline::takes_collector || !returns_nothing || !std::same_as<Collection, Nothing>;
 
   class Fetch {
    public:
@@ -291,6 +352,20 @@ class Drain {
       outcome.item_.emplace(static_cast<R&&>(returned));
     }
   }
+  template <class R>
+  void stage(R&& returned) {
+    if constexpr (Pipeline::returns_optional) {
+      if (returned) staging_.collect(std::move(*returned));
+    } else {
+      staging_.collect(static_cast<R&&>(returned));
+    }
+  }
+  void stage_nothing() {
+    if constexpr (std::is_void_v<C> && !std::is_same_v<Collection, Nothing>) staging_.collect(Nothing());
+  }
+  void unstage(std::size_t mark) noexcept {
+    while (staged_.size() != mark) staged_.pop_back();
+  }
   /// A receiver of the event alone that returns nothing still counts, where the policy counts.
   void collect_nothing() {
     if constexpr (std::is_void_v<C> && !std::is_same_v<Collection, Nothing>) collector_.collect(Nothing());
@@ -302,7 +377,7 @@ class Drain {
   /// One call of a plain receiver with an event, or a batch.
   void attempt(typename Pipeline::input_type input, outcome_type& outcome) noexcept {
     try {
-      auto staging = collector_.stage_into(outcome.staged_);
+      auto staging = staging_for(outcome);
       if constexpr (returns_nothing) {
         invoke(input, staging);
         stage_nothing(outcome);
@@ -315,29 +390,86 @@ class Drain {
     }
   }
   Task<> attempt_later(typename Pipeline::input_type input, outcome_type& outcome) {
-    try {
-      auto staging = collector_.stage_into(outcome.staged_);
-      if constexpr (returns_nothing) {
-        co_await invoke(input, staging);
-        stage_nothing(outcome);
-      } else {
-        stage(outcome, co_await invoke(input, staging));
+    if constexpr (plain) {
+      attempt(input, outcome);
+      co_return;
+    } else {
+      try {
+        auto staging = staging_for(outcome);
+        if constexpr (returns_nothing) {
+          co_await invoke(input, staging);
+          stage_nothing(outcome);
+        } else {
+          stage(outcome, co_await invoke(input, staging));
+        }
+        if (handler_) handler_->succeeded();
+      } catch (...) {
+        outcome.error_ = std::current_exception();
       }
-      if (handler_) handler_->succeeded();
-    } catch (...) {
-      outcome.error_ = std::current_exception();
+    }
+  }
+  /// Only who is given a collector needs one.
+  [[nodiscard]] decltype(auto) staging_for(outcome_type& outcome) {
+    if constexpr (Pipeline::takes_collector) {
+      return collector_.stage_into(outcome.staged_);
+    } else {
+      return (collector_);
     }
   }
 
-  detail::NowOrLater<void> process_staged(event_type& event) {
-    outcome_type outcome(event.id());
+  /// Whether a circuit breaker decides when the receiver is called.
+  [[nodiscard]] bool guarded() const noexcept { return handler_ && handler_->guard(); }
+  static void tell(CircuitBreaker::Call& call, const outcome_type& outcome) noexcept {
+    if (!outcome.error_) {
+      call.succeeded();
+    } else if (!detail::is_error_code(outcome.error_, &is_cancellation)) {
+      call.failed();
+    }
+  }
+  /// False: the circuit lets nothing through now.
+  [[nodiscard]] bool attempt_at_once(event_type& event, outcome_type& outcome) {
+    auto call = handler_->guard()->breaker.try_enter();
+    if (!call) return false;
     attempt(event, outcome);
+    tell(*call, outcome);
+    return true;
+  }
+  /// Waits for the circuit, if it is to. Sets `discarded_` if the stream discards meanwhile.
+  Task<> attempt_guarded(typename Pipeline::input_type input, outcome_type& outcome) {
+    const detail::StreamGuard& guard = *handler_->guard();
+    auto call = guard.breaker.try_enter();
+    if (!call && guard.fail_fast) {
+      outcome.error_ = std::make_exception_ptr(Error(Errc::circuit_open));
+      co_return;
+    }
+    if (!call) {
+      auto entering = enter(guard.breaker, call);
+      auto waiting = wait_for(std::move(entering));
+      const bool entered = co_await std::move(waiting);
+      if (!entered) {
+        outcome.discarded_ = true;
+        co_return;
+      }
+    }
+    auto calling = attempt_later(input, outcome);
+    co_await std::move(calling);
+    tell(*call, outcome);
+  }
+  static Task<> enter(CircuitBreaker breaker, std::optional<CircuitBreaker::Call>& call) {
+    auto entered = co_await breaker.enter();
+    call.emplace(std::move(entered));
+  }
+
+  detail::NowOrLater<void> process_guarded(event_type& event) {
+    outcome_type outcome(event.id());
+    if (!attempt_at_once(event, outcome)) return detail::NowOrLater<void>(process_later(event));
     if (outcome.error_) return detail::NowOrLater<void>(failed(event, std::move(outcome.error_)));
     settle(std::move(outcome));
     return detail::NowOrLater<void>();
   }
   /// Empty: it is settled.
   Task<> failed(event_type& event, std::exception_ptr error, bool again = true) {
+    flush();
     if (!handler_) {
       fail(event.id(), std::move(error));
       return {};
@@ -359,17 +491,25 @@ class Drain {
 
   Task<> process_later(event_type& event) {
     outcome_type outcome(event.id());
-    try {
-      auto staging = collector_.stage_into(outcome.staged_);
-      if constexpr (returns_nothing) {
-        co_await invoke(event, staging);
-        stage_nothing(outcome);
-      } else {
-        stage(outcome, co_await invoke(event, staging));
+    if (guarded()) {
+      auto calling = attempt_guarded(event, outcome);
+      co_await std::move(calling);
+    } else if constexpr (plain) {
+      attempt(event, outcome);
+    } else {
+      // What attempt_later does, without its frame.
+      try {
+        auto staging = staging_for(outcome);
+        if constexpr (returns_nothing) {
+          co_await invoke(event, staging);
+          stage_nothing(outcome);
+        } else {
+          stage(outcome, co_await invoke(event, staging));
+        }
+        if (handler_) handler_->succeeded();
+      } catch (...) {
+        outcome.error_ = std::current_exception();
       }
-      if (handler_) handler_->succeeded();
-    } catch (...) {
-      outcome.error_ = std::current_exception();
     }
     if (outcome.error_ && handler_) {
       auto recovering = recover(std::span(&event, 1), outcome);
@@ -380,18 +520,8 @@ class Drain {
 
   Task<outcome_type> call_later(event_type& event) {
     outcome_type outcome(event.id());
-    try {
-      auto staging = collector_.stage_into(outcome.staged_);
-      if constexpr (returns_nothing) {
-        co_await invoke(event, staging);
-        stage_nothing(outcome);
-      } else {
-        stage(outcome, co_await invoke(event, staging));
-      }
-      if (handler_) handler_->succeeded();
-    } catch (...) {
-      outcome.error_ = std::current_exception();
-    }
+    auto calling = guarded() ? attempt_guarded(event, outcome) : attempt_later(event, outcome);
+    co_await std::move(calling);
     if (outcome.error_ && handler_) {
       auto recovering = recover(std::span(&event, 1), outcome);
       co_await std::move(recovering);
@@ -429,20 +559,23 @@ class Drain {
         co_return;
       }
       if (!again) continue;
-      auto waiting = wait(step.decision.delay());
+      if (stopping()) co_return;
+      auto waiting = wait_for(sleep_for(step.decision.delay()));
       const bool waited = co_await std::move(waiting);
       if (!waited) co_return;
       ++attempts;
       link = 0;
-      outcome.error_ = nullptr;
+      auto last_error = std::exchange(outcome.error_, nullptr);
       outcome.staged_.clear();
       outcome.item_.reset();
       for (event_type& event : events) begin(event);
-      if constexpr (plain) {
-        attempt(input_of(events), outcome);
-      } else {
-        auto calling = attempt_later(input_of(events), outcome);
-        co_await std::move(calling);
+      auto calling = guarded() ? attempt_guarded(input_of(events), outcome) : attempt_later(input_of(events), outcome);
+      co_await std::move(calling);
+      if (outcome.discarded_) {
+        // The retry was given up.
+        outcome.discarded_ = false;
+        outcome.error_ = std::move(last_error);
+        co_return;
       }
       if (!outcome.error_) co_return;
     }
@@ -455,12 +588,11 @@ class Drain {
     }
   }
 
-  /// False: the stream discards, or is cancelled at once.
-  Task<bool> wait(TimeService::Duration delay) {
-    if (stopping()) co_return false;
+  Task<bool> waited_for(Task<> waiting) {
     try {
-      co_await with_cancellation(pipeline_->discard_token(), sleep_for(delay));
-    } catch (const Error&) {
+      co_await with_cancellation(pipeline_->discard_token(), std::move(waiting));
+    } catch (const Error& error) {
+      if (!is_cancellation(error.code())) throw;
       co_return false;
     }
     co_return !stopping();
@@ -567,6 +699,14 @@ class Drain {
   bool quick_ = false;
   std::optional<event_type> current_;
   Buffer run_;
+  /// What the events that are not counted yet gave, and where each ends.
+  struct Mark {
+    std::uint64_t id;
+    std::size_t end;
+  };
+  std::vector<typename Collector<C, Collection>::Staged> staged_;
+  std::vector<Mark> marks_;
+  Collector<C, Collection> staging_;
 };
 
 }  // namespace weir

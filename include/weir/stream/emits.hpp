@@ -108,7 +108,8 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
   /// The same with a chain: `weir::retry(policy).otherwise(weir::dead_letter(tx))`; see `ErrorChain`.
   template <class... Links>
   StreamBuilder& on_error(ErrorChain<Links...> chain) & {
-    settings_.error_handler = std::make_shared<const detail::ChainHandler<T, Links...>>(std::move(chain).links());
+    settings_.error_handler =
+        std::make_shared<const detail::ChainHandler<T, Links...>>(std::move(chain).links(), context_of(executor_));
     return *this;
   }
   template <class... Links>

@@ -9,7 +9,7 @@
 #include <exception>
 #include <functional>
 #include <memory>
-#include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <tuple>
@@ -17,6 +17,7 @@
 #include <utility>
 
 #include <weir/channel/channel.hpp>
+#include <weir/core/circuit_breaker.hpp>
 #include <weir/core/retry.hpp>
 #include <weir/core/timer.hpp>
 #include <weir/stream/dead_letter.hpp>
@@ -151,6 +152,17 @@ struct DeadLetterLink {
   ChannelSender<DeadLetter<T>> letters;
 };
 
+/// The breaker is the user's, or made when the stream is built.
+struct BreakerLink {
+  template <class T>
+  [[nodiscard]] ErrorStep<T> decide(const FailedEvent<T>&, Home&) const noexcept {
+    return {};
+  }
+  CircuitBreakerOptions options;
+  std::optional<CircuitBreaker> breaker;
+  bool fail_fast = false;
+};
+
 template <class F>
 struct FunctionLink {
   template <class T>
@@ -181,7 +193,7 @@ class ErrorChain {
   }
   /// A function that decides.
   template <class F>
-    requires std::move_constructible<F>
+    requires std::copy_constructible<F>
   [[nodiscard]] auto otherwise(F function) const {
     return with(std::tuple<detail::FunctionLink<F>>{detail::FunctionLink<F>{std::move(function)}});
   }
@@ -213,6 +225,32 @@ template <class T>
 [[nodiscard]] auto dead_letter(ChannelSender<DeadLetter<T>> letters) {
   using Link = detail::DeadLetterLink<T>;
   return ErrorChain<Link>(std::tuple<Link>{Link{std::move(letters)}});
+}
+
+/// Calls the receiver through a circuit breaker: when most calls fail, workers wait before they call it again, and so
+/// the sender is held up, until probes succeed. What it does about an error is left to the policies after it. With
+/// plain options the stream has a breaker of its own, by the clock of its execution context; give it a
+/// `CircuitBreaker` to share one between streams. One that discards does not wait.
+///
+///     .on_error(weir::circuit_breaker({.failure_rate = 0.5, .open_for = 10s})
+///                   .otherwise(weir::retry(policy).otherwise(weir::dead_letter(tx))))
+[[nodiscard]] inline auto circuit_breaker(const CircuitBreakerOptions& options = {}) {
+  using Link = detail::BreakerLink;
+  return ErrorChain<Link>(std::tuple<Link>{Link{options, std::nullopt}});
+}
+[[nodiscard]] inline auto circuit_breaker(CircuitBreaker shared) {
+  using Link = detail::BreakerLink;
+  return ErrorChain<Link>(std::tuple<Link>{Link{{}, std::move(shared)}});
+}
+/// The same, but while it is open events fail at once with `Error(Errc::circuit_open)`, without a call, and the
+/// policies after it decide.
+[[nodiscard]] inline auto circuit_breaker_failing_fast(const CircuitBreakerOptions& options = {}) {
+  using Link = detail::BreakerLink;
+  return ErrorChain<Link>(std::tuple<Link>{Link{options, std::nullopt, true}});
+}
+[[nodiscard]] inline auto circuit_breaker_failing_fast(CircuitBreaker shared) {
+  using Link = detail::BreakerLink;
+  return ErrorChain<Link>(std::tuple<Link>{Link{{}, std::move(shared), true}});
 }
 
 /// A function that decides (see `ErrorFunction`) as the first of a chain.

@@ -4,12 +4,21 @@
 #include <concepts>
 #include <cstddef>
 #include <mutex>
+#include <optional>
 #include <tuple>
 #include <utility>
 
+#include <weir/asio.hpp>
+#include <weir/core/circuit_breaker.hpp>
 #include <weir/stream/error_policy.hpp>
 
 namespace weir::detail {
+
+/// The circuit breaker of a stream.
+struct StreamGuard {
+  CircuitBreaker breaker;
+  bool fail_fast;
+};
 
 /// One a stream, shared by its workers.
 template <class T>
@@ -27,20 +36,35 @@ class ErrorHandler {
   /// What becomes of what can't be tried again or put aside, such as an item that the collection refuses.
   [[nodiscard]] virtual ErrorPolicy last() const noexcept = 0;
 
+  /// Null: the receiver is called whatever it did before.
+  [[nodiscard]] const StreamGuard* guard() const noexcept { return guard_ ? &*guard_ : nullptr; }
+
   /// A handle of one's own, as a handle is for one party.
   [[nodiscard]] ChannelSender<DeadLetter<T>> copy(const ChannelSender<DeadLetter<T>>& letters) const {
     const std::lock_guard lock(mutex_);
     return letters;
   }
 
+ protected:
+  void set_guard(StreamGuard guard) { guard_.emplace(std::move(guard)); }
+
  private:
   mutable std::mutex mutex_;
+  std::optional<StreamGuard> guard_;
 };
 
 template <class T, class... Links>
 class ChainHandler final : public ErrorHandler<T> {
  public:
-  explicit ChainHandler(std::tuple<Links...> links) : links_(std::move(links)) {}
+  ChainHandler(std::tuple<Links...> links, asio::execution_context& context) : links_(std::move(links)) {
+    static_assert((std::same_as<Links, BreakerLink> + ... + 0) <= 1, "on_error: a stream has one circuit breaker");
+    const auto bind = [&](const auto& link) {
+      if constexpr (std::same_as<decltype(link), const BreakerLink&>) {
+        this->set_guard({link.breaker ? *link.breaker : CircuitBreaker(context, link.options), link.fail_fast});
+      }
+    };
+    std::apply([&](const auto&... each) { (bind(each), ...); }, links_);
+  }
 
   [[nodiscard]] ErrorStep<T> decide(std::size_t& link, const FailedEvent<T>& failed, Home& home) const override {
     ErrorStep<T> step;

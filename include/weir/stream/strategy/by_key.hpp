@@ -25,8 +25,11 @@
 
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
+#include <weir/core/this_task.hpp>
+#include <weir/core/token_bucket.hpp>
 #include <weir/core/wake_list.hpp>
 #include <weir/stream/detail/stream_turn.hpp>
+#include <weir/stream/rate_limit.hpp>
 #include <weir/stream/strategy/strategy.hpp>
 
 namespace weir {
@@ -107,7 +110,8 @@ class Lanes final : public StreamTurn {
 template <class Key>
 class ByKey {
  public:
-  ByKey(std::size_t workers, Key key) : workers_(workers), key_(std::move(key)) {
+  ByKey(std::size_t workers, Key key, RateLimit limit = {})
+      : workers_(workers), key_(std::move(key)), limit_(std::move(limit)) {
     if (workers == 0) throw Error(Errc::invalid_argument, "parallel(0): a stream needs at least 1 worker");
   }
 
@@ -120,17 +124,19 @@ class ByKey {
     const std::size_t workers = drain.kept() == 0 ? 1 : workers_;
     auto lanes =
         std::make_shared<Lanes>(std::max<std::size_t>(64 * workers, 256), std::max<std::size_t>(drain.kept(), 1));
+    const auto limit = limit_.bucket(co_await this_task::home());
     for (std::size_t i = 1; i < workers; ++i) {
-      drain.start_worker([lanes, key = key_](D& own) mutable { return work(own, lanes, key); });
+      drain.start_worker([lanes, key = key_, limit](D& own) mutable { return work(own, lanes, key, limit); });
     }
     Key key = key_;
-    auto own = work(drain, lanes, key);
+    auto own = work(drain, lanes, key, limit);
     co_await std::move(own);
   }
 
  private:
   template <class D>
-  static Task<> work(D& drain, std::shared_ptr<detail::Lanes<typename D::event_type>> lanes, Key& key) {
+  static Task<> work(D& drain, std::shared_ptr<detail::Lanes<typename D::event_type>> lanes, Key& key,
+                     std::optional<TokenBucket> limit) {
     std::optional<typename D::event_type> kept;
     for (;;) {
       auto turn = co_await detail::StreamTurn::TakeOperation(*lanes);
@@ -153,13 +159,15 @@ class ByKey {
       const bool owner = lanes->enter(hash, *event);
       turn.pass();
       if (!owner) continue;
-      co_await drain.process(*event);
+      const bool admitted = co_await detail::admit(drain, *event, limit);
+      if (admitted) co_await drain.process(*event);
       while (lanes->next(hash, kept)) {
         if (drain.stopping()) {
           drain.discard(*kept);
         } else {
           drain.begin(*kept);
-          co_await drain.process(*kept);
+          const bool next_admitted = co_await detail::admit(drain, *kept, limit);
+          if (next_admitted) co_await drain.process(*kept);
         }
         kept.reset();
       }
@@ -178,6 +186,7 @@ class ByKey {
 
   std::size_t workers_;
   Key key_;
+  RateLimit limit_;
 };
 
 }  // namespace weir

@@ -22,8 +22,11 @@
 
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
+#include <weir/core/this_task.hpp>
+#include <weir/core/token_bucket.hpp>
 #include <weir/core/wake_list.hpp>
 #include <weir/stream/detail/stream_turn.hpp>
+#include <weir/stream/rate_limit.hpp>
 #include <weir/stream/strategy/strategy.hpp>
 
 namespace weir {
@@ -73,13 +76,14 @@ class Reorder final : public StreamTurn {
     for (; head_ != tail_; ++head_) {
       Slot& first = slot(head_);
       if (first.outcome) {
-        drain.settle(std::move(*first.outcome));
+        drain.settle_later(std::move(*first.outcome));
         first.outcome.reset();
       } else if (!first.skipped) {
         break;
       }
       first.skipped = false;
     }
+    drain.flush();
     if (has_room()) room_appeared(wakes);
   }
 
@@ -95,7 +99,7 @@ class Reorder final : public StreamTurn {
 /// holds up the others then.
 class Ordered {
  public:
-  explicit Ordered(std::size_t workers) : workers_(workers) {
+  explicit Ordered(std::size_t workers, RateLimit limit = {}) : workers_(workers), limit_(std::move(limit)) {
     if (workers == 0) throw Error(Errc::invalid_argument, "parallel(0): a stream needs at least 1 worker");
   }
 
@@ -105,16 +109,17 @@ class Ordered {
   template <class D>
   Task<> operator()(D& drain) const {
     auto reorder = std::make_shared<detail::Reorder<D>>(window());
+    const auto limit = limit_.bucket(co_await this_task::home());
     for (std::size_t i = 1; i < workers_; ++i) {
-      drain.start_worker([reorder](D& own) { return work(own, reorder); });
+      drain.start_worker([reorder, limit](D& own) { return work(own, reorder, limit); });
     }
-    auto own = work(drain, reorder);
+    auto own = work(drain, reorder, limit);
     co_await std::move(own);
   }
 
  private:
   template <class D>
-  static Task<> work(D& drain, std::shared_ptr<detail::Reorder<D>> reorder) {
+  static Task<> work(D& drain, std::shared_ptr<detail::Reorder<D>> reorder, std::optional<TokenBucket> limit) {
     for (;;) {
       auto turn = co_await detail::StreamTurn::TakeOperation(*reorder);
       co_await detail::StreamTurn::RoomOperation(*reorder);
@@ -124,6 +129,11 @@ class Ordered {
       const std::uint64_t end = position + taken;
       turn.pass();
       while (auto* const event = drain.next()) {
+        const bool admitted = co_await detail::admit(drain, *event, limit);
+        if (!admitted) {
+          reorder->skip(drain, position++);
+          continue;
+        }
         auto outcome = co_await drain.call(*event);
         reorder->settle(drain, position++, std::move(outcome));
       }
@@ -132,6 +142,7 @@ class Ordered {
   }
 
   std::size_t workers_;
+  RateLimit limit_;
 };
 
 }  // namespace weir

@@ -2,10 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <optional>
 #include <utility>
 
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
+#include <weir/core/this_task.hpp>
+#include <weir/core/token_bucket.hpp>
+#include <weir/stream/rate_limit.hpp>
 #include <weir/stream/strategy/by_key.hpp>
 #include <weir/stream/strategy/ordered.hpp>
 #include <weir/stream/strategy/strategy.hpp>
@@ -17,24 +21,34 @@ namespace weir {
 /// come.
 class Parallel {
  public:
-  explicit Parallel(std::size_t workers) : workers_(workers) {
+  explicit Parallel(std::size_t workers, RateLimit limit = {}) : workers_(workers), limit_(std::move(limit)) {
     if (workers == 0) throw Error(Errc::invalid_argument, "parallel(0): a stream needs at least 1 worker");
   }
 
+  /// The workers together begin no more than `per_second` events a second, and `burst` at once after a pause; see
+  /// `TokenBucket`, also for the burst that is not said. Throws `Error(Errc::invalid_argument)` for what it refuses.
+  [[nodiscard]] Parallel rate_limit(double per_second, double burst = 0) const {
+    return Parallel(workers_, RateLimit(per_second, burst));
+  }
+  /// The same with a bucket that others share, of the stream's execution context.
+  [[nodiscard]] Parallel rate_limit(TokenBucket shared) const {
+    return Parallel(workers_, RateLimit(std::move(shared)));
+  }
   /// Results are collected in the order in which their events were emitted: see `Ordered`.
-  [[nodiscard]] Ordered ordered() const { return Ordered(workers_); }
+  [[nodiscard]] Ordered ordered() const { return Ordered(workers_, limit_); }
   /// Events of one key one after another, in order: see `ByKey`.
   template <class Key>
   [[nodiscard]] ByKey<Key> by_key(Key key) const {
-    return ByKey<Key>(workers_, std::move(key));
+    return ByKey<Key>(workers_, std::move(key), limit_);
   }
 
   [[nodiscard]] std::size_t concurrency() const noexcept { return workers_; }
 
   template <class D>
   Task<> operator()(D& drain) const {
-    for (std::size_t i = 1; i < workers_; ++i) drain.start_worker(Worker());
-    auto own = Worker()(drain);
+    const Worker worker{limit_.bucket(co_await this_task::home())};
+    for (std::size_t i = 1; i < workers_; ++i) drain.start_worker(worker);
+    auto own = worker(drain);
     co_await std::move(own);
   }
 
@@ -43,12 +57,21 @@ class Parallel {
     template <class D>
     Task<> operator()(D& drain) const {
       while (co_await drain.fetch()) {
-        while (auto* const event = drain.next()) co_await drain.process(*event);
+        if (!limit) {
+          while (auto* const event = drain.next()) co_await drain.process(*event);
+          continue;
+        }
+        while (auto* const event = drain.next()) {
+          const bool admitted = co_await detail::admit(drain, *event, limit);
+          if (admitted) co_await drain.process(*event);
+        }
       }
     }
+    std::optional<TokenBucket> limit;
   };
 
   std::size_t workers_;
+  RateLimit limit_;
 };
 
 /// Up to `workers` events at once. Throws `Error(Errc::invalid_argument)` for 0.
