@@ -85,7 +85,11 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   [[nodiscard]] int level() const noexcept { return level_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool discarding() const noexcept { return level() >= static_cast<int>(CancellationLevel::forceful); }
   [[nodiscard]] bool done() const noexcept { return done_.load(std::memory_order_acquire); }
-  [[nodiscard]] std::uint64_t next_event_id() noexcept { return ids_.fetch_add(1, std::memory_order_relaxed) + 1; }
+  [[nodiscard]] std::uint64_t next_event_id() noexcept { return next_event_ids(1); }
+  /// The first of `n` consecutive ones.
+  [[nodiscard]] std::uint64_t next_event_ids(std::size_t n) noexcept {
+    return ids_.fetch_add(n, std::memory_order_relaxed) + 1;
+  }
   /// Takes back the number of an event that was refused, if it was the last.
   void return_event_id(std::uint64_t id) noexcept {
     ids_.compare_exchange_strong(id, id - 1, std::memory_order_relaxed);
