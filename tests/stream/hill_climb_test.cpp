@@ -114,6 +114,19 @@ TEST_CASE("hill climb: it goes back from where it gets worse") {
   CHECK(run.concurrency() <= 11);
 }
 
+TEST_CASE("hill climb: what little more workers give is not worth them") {
+  Run run(limits(16, 16));
+  run.go(
+      [](AdaptivePoint p) {
+        const auto workers = static_cast<double>(p.concurrency);
+        return Response{100'000 * (1 + 0.001 * workers), workers};
+      },
+      40);
+  CHECK(run.concurrency() == 1);
+  // Each time as far as before, in the direction that went well.
+  CHECK(run.moves.size() <= 6);
+}
+
 TEST_CASE("hill climb: it stays within its limits") {
   HillClimb::Limits bounded = limits(6, 3);
   bounded.least.concurrency = 2;
@@ -190,6 +203,20 @@ TEST_CASE("hill climb: workers that idle are not added to, and given up in time"
   run.moves.clear();
   run.go(waiting(100, 0.010), 600);
   CHECK(run.concurrency() >= 90);
+}
+
+TEST_CASE("hill climb: when there is less to do, it rests a while before workers go, and does not probe") {
+  Run run(limits(128));
+  run.go(starved(1000, 0.010), 40);
+  REQUIRE(run.resting());
+  REQUIRE(run.concurrency() >= 10);
+  run.moves.clear();
+  run.go(starved(200, 0.010), 40);
+  CHECK(run.moves.empty());
+  run.go(starved(200, 0.010), 400);
+  CHECK(run.concurrency() <= 4);
+  CHECK(run.moved_for(AdaptiveReason::idle));
+  CHECK(run.moves.front().reason == AdaptiveReason::idle);
 }
 
 TEST_CASE("hill climb: a better place that appears without another latency is found by looking again") {

@@ -129,8 +129,7 @@ class Emitter {
   /// what is left in `run` has no meaning. Allocates nothing in the steady state.
   [[nodiscard]] Task<> emit_run(std::vector<SenderEvent<T>>& run) {
     if (stopping()) throw Error(Errc::cancelled);
-    const EventTime now = core_.clock().coarse_now();
-    for (SenderEvent<T>& event : run) event.stamp(core_.next_event_id(), now);
+    number(run, core_.clock().coarse_now());
     co_await tx_.send_all(std::move(run));
     run.clear();
   }
@@ -173,6 +172,12 @@ class Emitter {
     return false;
   }
 
+  /// In one step of the counter, which costs as much as the rest of an event together.
+  void number(std::vector<SenderEvent<T>>& run, EventTime now) noexcept {
+    std::uint64_t id = core_.next_event_ids(run.size());
+    for (SenderEvent<T>& event : run) event.stamp(id++, now);
+  }
+
   template <bool Move, class Range>
   Task<std::size_t> emit_range(Range& range) {
     std::vector<SenderEvent<T>> run;
@@ -190,9 +195,7 @@ class Emitter {
         }
       }
       if (stopping()) throw Error(Errc::cancelled);
-      // One step of the counter for the run: it costs as much as the rest of an event together.
-      std::uint64_t id = core_.next_event_ids(run.size());
-      for (SenderEvent<T>& event : run) event.stamp(id++, now);
+      number(run, now);
       count += co_await tx_.send_all(std::move(run));
       run.clear();
     }
