@@ -121,7 +121,6 @@ class CircuitBreaker {
   void reset() const noexcept;
 
  private:
-  struct State;
   class ChangeOperation;
 
   [[nodiscard]] static bool is_cancelled(const std::exception_ptr& error) noexcept {
