@@ -48,6 +48,23 @@ TEST_CASE("from<T>: what a coroutine emits, by move and by copy") {
   CHECK(run(weir::from<int>([](weir::FlowEmitter<int>&) -> weir::Task<> { co_return; }) | weir::count()) == 0);
 }
 
+TEST_CASE("from<T>: it goes on when the next value is asked for, and no sooner") {
+  int begun = 0;
+  const auto counting = [&begun](weir::FlowEmitter<int>& out) -> weir::Task<> {
+    for (int i = 1; i <= 3; ++i) {
+      begun = i;
+      co_await out.emit(i);
+    }
+    begun = 4;
+  };
+  const auto slow = [&begun](int n) -> weir::Task<> {
+    co_await weir::sleep_for(1ms);
+    ensure(begun == n, "it is ahead of the flow");
+  };
+  REQUIRE_NOTHROW(run(weir::from<int>(counting) | weir::for_each(slow)));
+  CHECK(begun == 4);
+}
+
 TEST_CASE("from<T>: it is cancelled where it waits when there is enough, and what it threw ends the flow") {
   bool told = false;
   const auto endless = [&told](weir::FlowEmitter<int>& out) -> weir::Task<> {

@@ -47,6 +47,10 @@ TEST_CASE("flat_map: what an inner flow has started has ended before the next va
   };
   CHECK(run(sim, weir::from(Ints{2, 3}) | weir::flat_map(racing) | weir::to_vector()) == Ints{2, 3});
   CHECK(ledger.made != 0);
+  const auto slow_to_end = [](int n) { return weir::merge(reluctant(), weir::from(Ints{n})) | weir::take(1); };
+  Simulator other;
+  CHECK(run(other, weir::from(Ints{2, 3}) | weir::flat_map(slow_to_end) | weir::to_vector()) == Ints{2, 3});
+  CHECK(other.elapsed() == 10ms);
 }
 
 TEST_CASE("flat_map: cancelled, destroyed, failing and timed out at every step") {

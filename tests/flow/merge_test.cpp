@@ -62,6 +62,13 @@ TEST_CASE("merge: the first that fails ends all") {
   CHECK(sim.elapsed() == 5ms);
 }
 
+TEST_CASE("merge: when downstream has enough, all are cancelled before one of them is waited for") {
+  Simulator sim;
+  auto merged = weir::merge(reluctant(), reluctant(), weir::from(Ints{1}));
+  CHECK(run(sim, std::move(merged) | weir::first()) == 1);
+  CHECK(sim.elapsed() == 5ms);
+}
+
 TEST_CASE("zip: the first of each, the second of each, until one ends; they are waited for at the same time") {
   CHECK(run(weir::zip(weir::from(Ints{1, 2, 3}), weir::from(Ints{4, 5})) | weir::to_vector()) == Pairs{{1, 4}, {2, 5}});
   CHECK(run(weir::from(Ints{}) | weir::zip_with(weir::from(Ints{4, 5})) | weir::to_vector()).empty());

@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include <weir/core/shielded.hpp>
 #include <weir/core/spawn.hpp>
 #include <weir/core/this_task.hpp>
 #include <weir/core/timeout.hpp>
@@ -64,6 +65,20 @@ inline auto at_times(std::vector<Timed> values) {
         co_await weir::sleep_until(*start + std::chrono::milliseconds(timed.at));
         co_return timed.value;
       });
+}
+
+/// Has no value before it is cancelled, and takes 5 ms for that.
+inline auto reluctant() {
+  return weir::from([]() -> weir::Task<std::optional<int>> {
+    bool cancelled = false;
+    try {
+      co_await weir::sleep_for(1h);
+    } catch (const weir::Error&) {
+      cancelled = true;
+    }
+    if (cancelled) co_await weir::shielded(weir::sleep_for(5ms));
+    co_return std::nullopt;
+  });
 }
 
 /// What a scenario of a flow sees.
