@@ -87,6 +87,24 @@ TEMPLATE_TEST_CASE("channel: a reason reaches a receiver that waits", "[channel]
   CHECK(receiver.code() == std::errc::host_unreachable);
 }
 
+TEMPLATE_TEST_CASE("channel: a reason that comes after the last receiver's end reaches nobody", "[channel]", Shared,
+                   Local) {
+  asio::io_context context;
+  auto [tx, rx] = TestType::template make<int>(context);
+  auto& last = rx;
+  bool ended = false;
+  Root receiver(context, [&]() -> Task<> {
+    const auto value = co_await last.receive();
+    ended = !value;
+  });
+  poll(context);
+  rx.reset();
+  tx.close(std::make_exception_ptr(std::runtime_error("too late")));
+  poll(context);
+  CHECK(receiver.fine());
+  CHECK(ended);
+}
+
 TEMPLATE_TEST_CASE("channel: a close wakes each operation that waits to send, and it keeps its value", "[channel]",
                    Shared, Local) {
   Channel<TestType, std::string> f({.capacity = 1});

@@ -187,7 +187,7 @@ class Model {
     while (drop_front()) {
     }
     refuse_senders();
-    for (Operation* receiver : waiting_receivers) receiver->expected = Outcome::closed;
+    for (Operation* receiver : waiting_receivers) receiver->expected = with_reason ? Outcome::reason : Outcome::closed;
     waiting_receivers.clear();
   }
 

@@ -254,7 +254,7 @@ class ChannelCore {
     pump(wake);
     return WaitState::done;
   }
-  /// What the channel was closed with, for one that was told that it is closed: it does not change any more.
+  /// What the channel was closed with, for a receiver that was told that it is closed: it does not change any more.
   [[nodiscard]] const std::exception_ptr& reason() const noexcept { return reason_; }
 
   /// Takes up to `max` values; 0: see `state`, as above.
@@ -316,7 +316,8 @@ class ChannelCore {
     if (closed_) return;
     sides_.own_put(Party::other);
     closed_ = true;
-    reason_ = std::move(reason);
+    // Without receivers it has nobody to be told to, and those that were told of their end read what they find.
+    if (!abandoned_) reason_ = std::move(reason);
     close_all(senders_waiting_, wake);
     wake_if_ended(wake);
   }
