@@ -144,11 +144,12 @@ class BlockingService final : public asio::execution_context::service {
       queued_ = 0;
     }
     wake_.notify_all();
-    for (std::thread& thread : threads_) thread.join();
+    // Before the wait: a call that runs may be waiting for the end of one that never will.
     while (Job* const job = dropped) {
       dropped = job->next_job;
       job->run(*job, false);
     }
+    for (std::thread& thread : threads_) thread.join();
   }
 
   mutable std::mutex mutex_;
