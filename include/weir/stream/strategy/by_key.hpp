@@ -19,9 +19,12 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
@@ -116,6 +119,10 @@ class ByKey {
   }
 
   [[nodiscard]] std::size_t concurrency() const noexcept { return workers_; }
+  /// For pictures of the stream.
+  [[nodiscard]] std::string describe() const {
+    return fmt::format("parallel({}){}.by_key()", workers_, limit_.describe());
+  }
   [[nodiscard]] std::size_t kept(std::size_t capacity) const noexcept { return capacity / 2; }
 
   template <class D>
@@ -124,7 +131,8 @@ class ByKey {
     const std::size_t workers = drain.kept() == 0 ? 1 : workers_;
     auto lanes =
         std::make_shared<Lanes>(std::max<std::size_t>(64 * workers, 256), std::max<std::size_t>(drain.kept(), 1));
-    const auto limit = limit_.bucket(co_await this_task::home());
+    Home& home = co_await this_task::home();
+    const auto limit = limit_.bucket(home);
     for (std::size_t i = 1; i < workers; ++i) {
       drain.start_worker([lanes, key = key_, limit](D& own) mutable { return work(own, lanes, key, limit); });
     }

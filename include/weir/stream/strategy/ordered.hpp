@@ -20,6 +20,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
 #include <weir/core/this_task.hpp>
@@ -104,12 +106,17 @@ class Ordered {
   }
 
   [[nodiscard]] std::size_t concurrency() const noexcept { return workers_; }
+  /// For pictures of the stream.
+  [[nodiscard]] std::string describe() const {
+    return fmt::format("parallel({}){}.ordered()", workers_, limit_.describe());
+  }
   [[nodiscard]] std::size_t window() const noexcept { return std::max<std::size_t>(16 * workers_, 64); }
 
   template <class D>
   Task<> operator()(D& drain) const {
     auto reorder = std::make_shared<detail::Reorder<D>>(window());
-    const auto limit = limit_.bucket(co_await this_task::home());
+    Home& home = co_await this_task::home();
+    const auto limit = limit_.bucket(home);
     for (std::size_t i = 1; i < workers_; ++i) {
       drain.start_worker([reorder, limit](D& own) { return work(own, reorder, limit); });
     }

@@ -3,7 +3,10 @@
 
 #include <cstddef>
 #include <optional>
+#include <string>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
@@ -43,10 +46,15 @@ class Parallel {
   }
 
   [[nodiscard]] std::size_t concurrency() const noexcept { return workers_; }
+  [[nodiscard]] const RateLimit& limit() const noexcept { return limit_; }
+  /// For pictures of the stream.
+  [[nodiscard]] std::string describe() const { return fmt::format("parallel({}){}", workers_, limit_.describe()); }
 
   template <class D>
   Task<> operator()(D& drain) const {
-    const Worker worker{limit_.bucket(co_await this_task::home())};
+    // Apart from the await: GCC 12 destroys what owns something in the same expression twice (docs/traps.md).
+    Home& home = co_await this_task::home();
+    const Worker worker{limit_.bucket(home)};
     for (std::size_t i = 1; i < workers_; ++i) drain.start_worker(worker);
     auto own = worker(drain);
     co_await std::move(own);
