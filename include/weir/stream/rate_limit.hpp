@@ -3,7 +3,10 @@
 
 #include <cmath>
 #include <optional>
+#include <string>
 #include <utility>
+
+#include <fmt/format.h>
 
 #include <weir/core/error.hpp>
 #include <weir/core/home.hpp>
@@ -28,10 +31,19 @@ class RateLimit {
   }
   explicit RateLimit(TokenBucket shared) : shared_(std::move(shared)) {}
 
+  /// Whether there is one.
+  [[nodiscard]] explicit operator bool() const noexcept { return shared_ || per_second_ != 0; }
   /// What the workers of a stream share: nothing where there is no limit.
   [[nodiscard]] std::optional<TokenBucket> bucket(Home& home) const {
     if (shared_ || per_second_ == 0) return shared_;
     return TokenBucket(home.context(), per_second_, burst_);
+  }
+  /// ".rate_limit(100)", or nothing where there is no limit.
+  [[nodiscard]] std::string describe() const {
+    if (shared_) return fmt::format(".rate_limit({:g}, {:g})", shared_->per_second(), shared_->burst());
+    if (per_second_ == 0) return {};
+    if (burst_ == 0) return fmt::format(".rate_limit({:g})", per_second_);
+    return fmt::format(".rate_limit({:g}, {:g})", per_second_, burst_);
   }
 
  private:
