@@ -141,3 +141,13 @@ TEST_CASE("sender strategy: a million of four partitions on a pool, each in orde
   std::sort(collected.begin(), collected.end());
   CHECK(collected == std::vector<std::size_t>{0, 1, 2});
 }
+
+TEST_CASE("sender strategy: a rate for partitions is refused, as it is for receivers") {
+  weir::sim::Simulator sim;
+  const auto start = [&sim](weir::Parallel partitions) {
+    auto builder = weir::emits<int>(sim);
+    return std::move(builder).sender(std::move(partitions), [](auto& out, Partition) { CHECK(out.try_emit(1)); });
+  };
+  CHECK_THROWS_AS(start(weir::parallel(2).rate_limit(10)), weir::Error);
+  CHECK_NOTHROW(start(weir::parallel(2)));
+}

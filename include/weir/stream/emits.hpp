@@ -154,10 +154,16 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
   /// The same by several coroutines at once: `.sender(weir::parallel(4), [](Emitter<T>&, Partition) -> Task<> {…})`;
   /// see `PartitionSender`. Each one's events keep their order. The sender has ended when all have; what one of them
   /// throws stops the others, and ends the stream as failed after what was emitted has been processed.
+  /// Throws `Error(Errc::invalid_argument)` for `parallel(n).rate_limit(…)`, which is for receivers.
   template <class F>
   [[nodiscard]] auto sender(Parallel partitions, F&& function) && {
     static_assert(PartitionSender<std::decay_t<F>, T>,
                   "weir::emits<T>().sender(parallel(n), f): f is not Task<>(Emitter<T>&, Partition)");
+    if (partitions.limit()) {
+      throw Error(Errc::invalid_argument,
+                  "sender(parallel(n).rate_limit(...)): a rate is for receivers; let a sender take tokens of a "
+                  "TokenBucket");
+    }
     using Partitioned = detail::PartitionedSender<std::decay_t<F>>;
     return rebuilt<Partitioned, StrategyType, ReceiverFunction, Policy, Item>(
         Partitioned{static_cast<F&&>(function), partitions.concurrency()}, std::move(strategy_), std::move(receiver_),
