@@ -119,6 +119,7 @@ TEST_CASE("adaptive: it finds the size of batches as well") {
   REQUIRE(final);
   INFO(strategy.csv());
   CHECK(final.stats().processed == 200'000);
+  CHECK(strategy.describe() == "adaptive: concurrency 8, batch " + std::to_string(strategy.current().batch));
   CHECK(strategy.current().batch >= 128);
   CHECK(strategy.current().concurrency == 8);
 }

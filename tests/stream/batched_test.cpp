@@ -244,3 +244,9 @@ TEST_CASE("batched: several workers process full batches at once") {
   CHECK(most == 3);
   CHECK(final.stats().completed - final.stats().started == 20ms);
 }
+
+TEST_CASE("batched: it says what it is") {
+  CHECK(weir::batched().describe() == "batched(64, 100000 us)");
+  CHECK(weir::batched(8, 5us).parallel(3).split_on_error().describe() ==
+        "batched(8, 5 us).parallel(3).split_on_error()");
+}

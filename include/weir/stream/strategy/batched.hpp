@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <memory>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include <weir/core/error.hpp>
@@ -62,6 +63,14 @@ class Batched {
   [[nodiscard]] std::size_t concurrency() const noexcept { return workers_; }
   [[nodiscard]] std::size_t kept(std::size_t capacity) const noexcept { return std::min(size_, capacity) - 1; }
 
+  /// For pictures of the stream.
+  [[nodiscard]] std::string describe() const {
+    const auto delay = std::chrono::duration_cast<std::chrono::microseconds>(max_delay_).count();
+    std::string text = "batched(" + std::to_string(size_) + ", " + std::to_string(delay) + " us)";
+    if (workers_ != 1) text += ".parallel(" + std::to_string(workers_) + ")";
+    if (failure_ == BatchFailure::split) text += ".split_on_error()";
+    return text;
+  }
   /// For strategies made of this one: whether a batch waits for more events; until when, if its first one was taken at
   /// `taken`; and what becomes of one that fails.
   [[nodiscard]] bool waits() const noexcept { return max_delay_ > max_delay_.zero(); }
