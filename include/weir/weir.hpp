@@ -69,4 +69,5 @@
 #include <weir/stream/strategy/parallel.hpp>
 #include <weir/stream/strategy/serial.hpp>
 #include <weir/stream/strategy/strategy.hpp>
+#include <weir/stream/stream_graph.hpp>
 #include <weir/version.hpp>

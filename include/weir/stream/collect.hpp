@@ -56,6 +56,7 @@ concept Policy = requires(const P& policy, collection_t<P, C>& collection, C&& i
 
 /// Every item, in a `std::vector`: in the order in which they were done, or, with `ordered()`, emitted.
 struct List {
+  [[nodiscard]] std::string describe() const { return "list"; }
   template <class C>
   [[nodiscard]] std::vector<C> start() const {
     return {};
@@ -80,6 +81,7 @@ inline constexpr List list;
 
 /// Only how many there were.
 struct Count {
+  [[nodiscard]] std::string describe() const { return "count"; }
   [[nodiscard]] std::uint64_t start() const noexcept { return 0; }
   template <class C>
   void add(std::uint64_t& n, C&&) const noexcept {
@@ -90,6 +92,7 @@ inline constexpr Count count;
 
 /// Nothing: for receivers that return nothing.
 struct None {
+  [[nodiscard]] std::string describe() const { return "nothing"; }
   [[nodiscard]] Nothing start() const noexcept { return {}; }
   template <class C>
   void add(Nothing&, C&&) const noexcept {}
@@ -98,6 +101,7 @@ inline constexpr None nothing;
 
 /// Every different item once, in a `std::set`.
 struct Set {
+  [[nodiscard]] std::string describe() const { return "set"; }
   template <class C>
   [[nodiscard]] std::set<C> start() const {
     return {};
@@ -114,6 +118,7 @@ struct Fold {
   Accumulator init;
   F function;
 
+  [[nodiscard]] std::string describe() const { return "fold"; }
   [[nodiscard]] Accumulator start() const { return init; }
   template <class C>
   void add(Accumulator& into, C&& item) const {
@@ -135,6 +140,8 @@ template <class Accumulator, class F>
 template <class F>
 struct Merge {
   F function;
+
+  [[nodiscard]] std::string describe() const { return "merging"; }
 
   template <class C>
   [[nodiscard]] C seed(C&& first) const {
@@ -180,6 +187,14 @@ class Grouped {
       V group = detail::start<C>(merge_);
       merge_.add(group, static_cast<C&&>(item));
       groups.emplace_hint(place, static_cast<Key&&>(key), std::move(group));
+    }
+  }
+
+  [[nodiscard]] std::string describe() const {
+    if constexpr (requires { merge_.describe(); }) {
+      return "keyed, " + std::string(merge_.describe());
+    } else {
+      return "keyed";
     }
   }
 
@@ -247,6 +262,7 @@ struct Top {
   std::size_t limit;
   Compare compare;
 
+  [[nodiscard]] std::string describe() const { return "top(" + std::to_string(limit) + ")"; }
   template <class C>
   [[nodiscard]] std::vector<C> start() const {
     return {};
@@ -276,6 +292,7 @@ template <class Compare = std::less<>>
 struct Latest {
   std::size_t limit;
 
+  [[nodiscard]] std::string describe() const { return "latest(" + std::to_string(limit) + ")"; }
   template <class C>
   [[nodiscard]] std::deque<C> start() const {
     return {};
@@ -298,6 +315,9 @@ template <bool Refuse>
 struct BoundedList {
   std::size_t limit;
 
+  [[nodiscard]] std::string describe() const {
+    return "list.at_most(" + std::to_string(limit) + (Refuse ? ", refuse)" : ", keep_first)");
+  }
   template <class C>
   [[nodiscard]] std::vector<C> start() const {
     return {};

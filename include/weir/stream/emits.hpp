@@ -13,6 +13,7 @@
 #include <weir/asio.hpp>
 #include <weir/channel/channel.hpp>
 #include <weir/stream/collect.hpp>
+#include <weir/stream/detail/described.hpp>
 #include <weir/stream/detail/pipeline.hpp>
 #include <weir/stream/emitting_task.hpp>
 #include <weir/stream/error_policy.hpp>
@@ -159,11 +160,6 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
   [[nodiscard]] auto sender(Parallel partitions, F&& function) && {
     static_assert(PartitionSender<std::decay_t<F>, T>,
                   "weir::emits<T>().sender(parallel(n), f): f is not Task<>(Emitter<T>&, Partition)");
-    if (partitions.limit()) {
-      throw Error(Errc::invalid_argument,
-                  "sender(parallel(n).rate_limit(...)): a rate is for receivers; let a sender take tokens of a "
-                  "TokenBucket");
-    }
     using Partitioned = detail::PartitionedSender<std::decay_t<F>>;
     return rebuilt<Partitioned, StrategyType, ReceiverFunction, Policy, Item>(
         Partitioned{static_cast<F&&>(function), partitions.concurrency()}, std::move(strategy_), std::move(receiver_),
@@ -241,6 +237,15 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
                       detail::TakesInputAndCollector<ReceiverFunction, Input, C, Collection>,
                   "weir::emits<T>(...).start(): the receiver can't be called with (event), nor with (event, "
                   "Collector<C, Collection>&); in batches the event is a std::span<ReceiverEvent<T>>");
+    StreamGraph parts;
+    parts.sender = detail::sender_text<T>(sender_);
+    parts.strategy = detail::strategy_text(strategy_);
+    parts.errors = detail::errors_text(settings_.error_policy, settings_.error_handler);
+    if constexpr (detail::said<Policy>) {
+      parts.collector = detail::policy_text(policy_);
+    } else {
+      parts.collector = detail::policy_text(ActualPolicy());
+    }
     using Running = detail::Pipeline<T, C, Collection, ReceiverFunction, Executor, SenderEvent<T>, in_batches>;
     const typename Running::Room room(settings_.capacity, strategy_);
     auto [tx, rx] = make_channel<SenderEvent<T>>(executor_, {.capacity = room.channel});
@@ -254,6 +259,7 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
     auto running = std::make_shared<Running>(std::move(settings_.name), executor_, std::move(collector),
                                              std::move(receiver_), settings_.error_policy,
                                              std::move(settings_.error_handler), std::move(tx), std::move(rx), room);
+    running->set_parts(std::move(parts));
     Running::start(running, std::move(sender_), std::move(strategy_), settings_.timeout);
     return EmittingTask<T, C, Collection>(std::move(running));
   }

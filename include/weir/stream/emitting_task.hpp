@@ -14,6 +14,7 @@
 #include <weir/stream/detail/stream_state.hpp>
 #include <weir/stream/final_event.hpp>
 #include <weir/stream/stats.hpp>
+#include <weir/stream/stream_graph.hpp>
 
 namespace weir {
 namespace detail {
@@ -113,6 +114,14 @@ class [[nodiscard("destroying the handle cancels the stream")]] EmittingTask {
     const EventTime now = state().done() ? stats.completed : state().clock().now();
     return {stats.emitted, stats.settled(), stats.buffered + stats.in_progress, now - stats.started};
   }
+
+  /// What it is made of, and how much is where: each count is right at a moment of the call, not all at the same one.
+  /// Calls nothing of the user's. Allocates the texts in it; O(workers).
+  [[nodiscard]] StreamGraph graph() const { return state().graph(); }
+  /// The graph as a few lines of text, while the stream runs and when it has ended: see `to_text`.
+  [[nodiscard]] std::string describe() const { return to_text(graph()); }
+  /// The same as a Mermaid flowchart: see `to_mermaid`.
+  [[nodiscard]] std::string mermaid() const { return to_mermaid(graph()); }
 
   /// Waits for the end without its event.
   [[nodiscard]] AwaitableOf<void> auto join() const { return detail::JoinOperation<State>(share()); }

@@ -127,6 +127,7 @@ struct PolicyLink {
   [[nodiscard]] ErrorStep<T> decide(const FailedEvent<T>&, Home&) const noexcept {
     return {policy, nullptr};
   }
+  [[nodiscard]] std::string describe() const { return policy == stop ? "stop" : "continue"; }
   ErrorPolicy policy;
 };
 
@@ -138,6 +139,7 @@ struct RetryLink {
     return {retry_after(*delay), nullptr};
   }
   void succeeded() const noexcept { policy.succeeded(); }
+  [[nodiscard]] std::string describe() const { return "retry"; }
   RetryPolicy policy;
 };
 
@@ -149,6 +151,7 @@ struct DeadLetterLink {
                   "on_error(dead_letter(tx)): tx must be a ChannelSender<DeadLetter<T>> for the T of the stream");
     return {pass_on, &letters};
   }
+  [[nodiscard]] std::string describe() const { return "dead letters"; }
   ChannelSender<DeadLetter<T>> letters;
 };
 
@@ -158,6 +161,7 @@ struct BreakerLink {
   [[nodiscard]] ErrorStep<T> decide(const FailedEvent<T>&, Home&) const noexcept {
     return {};
   }
+  [[nodiscard]] std::string describe() const { return fail_fast ? "circuit breaker failing fast" : "circuit breaker"; }
   CircuitBreakerOptions options;
   std::optional<CircuitBreaker> breaker;
   bool fail_fast = false;
@@ -169,6 +173,7 @@ struct FunctionLink {
   [[nodiscard]] ErrorStep<T> decide(const FailedEvent<T>& failed, Home&) const {
     return {function(failed), nullptr};
   }
+  [[nodiscard]] std::string describe() const { return "a function"; }
   F function;
 };
 

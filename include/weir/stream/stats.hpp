@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <string_view>
 
 #include <weir/stream/event.hpp>
 
@@ -56,5 +57,19 @@ enum class StreamStatus : std::uint8_t {
   stopping,  ///< it was cancelled, timed out, or failed
   complete,  ///< the final event is there
 };
+
+[[nodiscard]] constexpr std::string_view to_string(StreamStatus status) noexcept {
+  switch (status) {
+    case StreamStatus::running:
+      return "running";
+    case StreamStatus::draining:
+      return "draining";
+    case StreamStatus::stopping:
+      return "stopping";
+    case StreamStatus::complete:
+      break;
+  }
+  return "complete";
+}
 
 }  // namespace weir

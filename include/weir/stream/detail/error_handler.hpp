@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <tuple>
 #include <utility>
 
@@ -35,6 +36,8 @@ class ErrorHandler {
   virtual void succeeded() const noexcept = 0;
   /// What becomes of what can't be tried again or put aside, such as an item that the collection refuses.
   [[nodiscard]] virtual ErrorPolicy last() const noexcept = 0;
+  /// "retry, dead letters, continue".
+  [[nodiscard]] virtual std::string describe() const = 0;
 
   /// Null: the receiver is called whatever it did before.
   [[nodiscard]] const StreamGuard* guard() const noexcept { return guard_ ? &*guard_ : nullptr; }
@@ -92,6 +95,12 @@ class ChainHandler final : public ErrorHandler<T> {
     } else {
       return stop;
     }
+  }
+  [[nodiscard]] std::string describe() const override {
+    std::string text;
+    const auto add = [&text](const std::string& link) { text += (text.empty() ? "" : ", ") + link; };
+    std::apply([&](const auto&... each) { (add(each.describe()), ...); }, links_);
+    return text;
   }
 
  private:

@@ -192,6 +192,12 @@ class Pipeline final : public StreamState<T, C, Collection> {
     stats.buffered = channel.buffered;
     stats.in_progress = channel.received;
   }
+  void look_at_channel(StreamGraph& graph) const override {
+    const ChannelStats channel = rx_.stats();
+    graph.channel_capacity = channel.capacity;
+    graph.senders_waiting = channel.waiting_senders;
+    graph.workers_waiting = channel.waiting_receivers;
+  }
   void close_channel() noexcept override { tx_.close(); }
   void discard_buffered() noexcept override { rx_.discard(); }
   void give_up_functions() noexcept override {

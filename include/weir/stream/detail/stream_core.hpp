@@ -118,6 +118,11 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   template <class E>
   void arm(TimeService::Duration timeout, const E& executor);
 
+  /// Coroutines of the sender, and workers, that have not ended.
+  [[nodiscard]] std::pair<std::size_t, std::size_t> working() const {
+    const std::lock_guard lock(mutex_);
+    return {senders_, receivers_};
+  }
   [[nodiscard]] WorkerCounters& add_worker() {
     const std::lock_guard lock(mutex_);
     return counters_.emplace_back();

@@ -4,12 +4,14 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <tuple>
 #include <utility>
 #include <vector>
 
 #include <weir/stream/collector.hpp>
 #include <weir/stream/detail/stream_core.hpp>
 #include <weir/stream/final_event.hpp>
+#include <weir/stream/stream_graph.hpp>
 
 namespace weir::detail {
 
@@ -28,6 +30,27 @@ class StreamState : public StreamCore {
   [[nodiscard]] StreamStats stats() const { return done() ? final_.stats() : StreamCore::stats(); }
   [[nodiscard]] EventTime since() const noexcept { return started(); }
 
+  /// What the parts are, before anything runs.
+  void set_parts(StreamGraph parts) {
+    parts_ = std::move(parts);
+    parts_.name = name();
+    parts_.id = id();
+  }
+  [[nodiscard]] StreamGraph graph() const {
+    StreamGraph graph(parts_);
+    graph.status = status();
+    graph.stats = StreamCore::stats();
+    std::tie(graph.senders, graph.workers) = working();
+    look_at_channel(graph);
+    if (done()) {
+      graph.status = StreamStatus::complete;
+      graph.stats = final_.stats();
+      graph.outcome = final_.outcome();
+      graph.senders = graph.workers = 0;
+    }
+    return graph;
+  }
+
   [[nodiscard]] Collector<C, Collection>& collector() noexcept { return *collector_; }
   /// The executor of the stream.
   [[nodiscard]] virtual asio::any_io_executor any_executor() const = 0;
@@ -35,6 +58,8 @@ class StreamState : public StreamCore {
  protected:
   /// The user's functions, and what their captures own, go before anybody hears of the end.
   virtual void give_up_functions() noexcept = 0;
+  /// Adds the channel's capacity, and who waits at its ends.
+  virtual void look_at_channel(StreamGraph& graph) const = 0;
 
  private:
   void make_final(Outcome outcome, StreamError error, StreamStats stats) noexcept override {
@@ -80,6 +105,7 @@ class StreamState : public StreamCore {
   std::optional<Collector<C, Collection>> collector_;
   std::shared_ptr<Prepared> prepared_ = std::make_shared<Prepared>();
   Final final_;
+  StreamGraph parts_;
 };
 
 /// Waits for the end. Any number may, on any homes. It is movable until it is attached, as a coroutine that runs it by

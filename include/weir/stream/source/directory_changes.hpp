@@ -13,9 +13,12 @@
 #  include <cstdint>
 #  include <cstring>
 #  include <filesystem>
+#  include <string>
 #  include <string_view>
 #  include <system_error>
 #  include <utility>
+
+#  include <fmt/format.h>
 
 #  include <weir/asio.hpp>
 #  include <weir/core/blocking.hpp>
@@ -63,6 +66,9 @@ class DirectoryChanges {
                                    IN_DELETE_SELF | IN_MOVE_SELF | IN_ONLYDIR;
     if (::inotify_add_watch(watch_.get(), path_.c_str(), mask) < 0) fail(errno);
   }
+
+  /// For pictures of the stream.
+  [[nodiscard]] std::string describe() const { return fmt::format("changes of {}", path_.string()); }
 
   template <class T>
     requires std::constructible_from<T, DirectoryChange&&>

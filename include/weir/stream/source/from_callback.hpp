@@ -17,6 +17,7 @@
 #include <memory>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -138,6 +139,9 @@ class FromCallback {
     when_full_ = policy;
     return std::move(*this);
   }
+
+  /// For pictures of the stream.
+  [[nodiscard]] std::string describe() const { return "callbacks"; }
 
   Task<> operator()(Emitter<T>& out) {
     auto [closes, ended] = make_channel<char>(co_await this_task::executor(), {.capacity = 1});

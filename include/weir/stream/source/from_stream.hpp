@@ -52,6 +52,11 @@ class FromStream {
     return std::move(*this);
   }
 
+  /// For pictures of the stream.
+  [[nodiscard]] std::string describe() const {
+    return delimiter_.takes_return ? "lines from a stream" : "records from a stream";
+  }
+
   template <detail::TextEvent T>
   Task<> operator()(Emitter<T>& out) {
     detail::RecordEmitter<T> records(out, delimiter_, longest_);

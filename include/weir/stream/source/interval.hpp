@@ -10,10 +10,13 @@
 #include <type_traits>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
 #include <weir/core/this_task.hpp>
 #include <weir/core/timer.hpp>
+#include <weir/stream/detail/brief.hpp>
 #include <weir/stream/emitter.hpp>
 
 namespace weir {
@@ -53,6 +56,9 @@ class Interval {
     last_ = last;
     return std::move(*this);
   }
+
+  /// For pictures of the stream.
+  [[nodiscard]] std::string describe() const { return fmt::format("interval({})", detail::brief(period_)); }
 
   template <class T>
     requires std::constructible_from<T, std::invoke_result_t<F&, std::uint64_t>>

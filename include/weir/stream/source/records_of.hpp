@@ -9,6 +9,8 @@
 #include <utility>
 #include <vector>
 
+#include <fmt/format.h>
+
 #include <weir/asio.hpp>
 #include <weir/core/blocking.hpp>
 #include <weir/core/task.hpp>
@@ -32,6 +34,11 @@ class FileRecords {
   [[nodiscard]] FileRecords max_record(std::size_t bytes) && {
     longest_ = bytes;
     return std::move(*this);
+  }
+
+  /// For pictures of the stream.
+  [[nodiscard]] std::string describe() const {
+    return fmt::format("{} of {}", delimiter_.takes_return ? "lines" : "records", path_.string());
   }
 
   template <detail::TextEvent T>

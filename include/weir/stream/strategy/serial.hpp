@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstddef>
+#include <string>
 
 #include <weir/core/task.hpp>
 #include <weir/stream/strategy/strategy.hpp>
@@ -12,6 +13,8 @@ namespace weir {
 class Serial {
  public:
   [[nodiscard]] std::size_t concurrency() const noexcept { return 1; }
+  /// For pictures of the stream.
+  [[nodiscard]] std::string describe() const { return "serial"; }
 
   template <class D>
   Task<> operator()(D& drain) const {
