@@ -160,6 +160,11 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
   [[nodiscard]] auto sender(Parallel partitions, F&& function) && {
     static_assert(PartitionSender<std::decay_t<F>, T>,
                   "weir::emits<T>().sender(parallel(n), f): f is not Task<>(Emitter<T>&, Partition)");
+    if (partitions.limit()) {
+      throw Error(Errc::invalid_argument,
+                  "sender(parallel(n).rate_limit(...)): a rate is for receivers; let a sender take tokens of a "
+                  "TokenBucket");
+    }
     using Partitioned = detail::PartitionedSender<std::decay_t<F>>;
     return rebuilt<Partitioned, StrategyType, ReceiverFunction, Policy, Item>(
         Partitioned{static_cast<F&&>(function), partitions.concurrency()}, std::move(strategy_), std::move(receiver_),
