@@ -18,7 +18,7 @@ namespace {
 constexpr std::uint64_t count = 1'000'000;
 
 template <class S>
-void a_million(S sender) {
+[[nodiscard]] bool a_million(S sender) {
   asio::io_context context;
   std::uint64_t next = 0;
   bool in_order = true;
@@ -40,6 +40,7 @@ void a_million(S sender) {
   CHECK(final.stats().balanced());
   CHECK(in_order);
   CHECK(allocated == 0);
+  return final.stats().processed == count;
 }
 
 weir::Generator<std::uint64_t> counting() {
@@ -49,31 +50,31 @@ weir::Generator<std::uint64_t> counting() {
 }  // namespace
 
 TEST_CASE("sender: a million of a view, a container, a generator and a function") {
-  a_million(std::views::iota(std::uint64_t{0}, count));
+  CHECK(a_million(std::views::iota(std::uint64_t{0}, count)));
   std::vector<std::uint64_t> items;
   for (std::uint64_t i = 0; i < count; ++i) items.push_back(i);
-  a_million(std::move(items));
-  a_million(counting());
-  a_million([i = std::uint64_t{0}]() mutable -> std::optional<std::uint64_t> {
+  CHECK(a_million(std::move(items)));
+  CHECK(a_million(counting()));
+  CHECK(a_million([i = std::uint64_t{0}]() mutable -> std::optional<std::uint64_t> {
     if (i == count) return std::nullopt;
     return i++;
-  });
+  }));
 }
 
 TEST_CASE("sender: a million of a coroutine, one by one, all at once, and by runs") {
-  a_million([](weir::Emitter<std::uint64_t>& out) -> weir::Task<> {
+  CHECK(a_million([](weir::Emitter<std::uint64_t>& out) -> weir::Task<> {
     for (std::uint64_t i = 0; i < count; ++i) co_await out.emit(i);
-  });
-  a_million([](weir::Emitter<std::uint64_t>& out) -> weir::Task<> {
+  }));
+  CHECK(a_million([](weir::Emitter<std::uint64_t>& out) -> weir::Task<> {
     const auto all = std::views::iota(std::uint64_t{0}, count);
     co_await out.emit_all(all);
-  });
-  a_million([](weir::Emitter<std::uint64_t>& out) -> weir::Task<> {
+  }));
+  CHECK(a_million([](weir::Emitter<std::uint64_t>& out) -> weir::Task<> {
     std::vector<weir::SenderEvent<std::uint64_t>> run;
     run.reserve(100);
     for (std::uint64_t i = 0; i < count; ++i) {
       run.emplace_back(std::in_place, i);
       if (run.size() == 100) co_await out.emit_run(run);
     }
-  });
+  }));
 }

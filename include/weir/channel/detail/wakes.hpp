@@ -2,7 +2,6 @@
 #pragma once
 
 #include <exception>
-#include <exception>
 #include <type_traits>
 
 #include <weir/channel/detail/waiter.hpp>
