@@ -119,7 +119,8 @@ TEST_CASE("adaptive: it finds the size of batches as well") {
   REQUIRE(final);
   INFO(strategy.csv());
   CHECK(final.stats().processed == 200'000);
-  CHECK(strategy.describe() == "adaptive: concurrency 8, batch " + std::to_string(strategy.current().batch));
+  CHECK(strategy.describe() == "adaptive(1 to 8)");
+  CHECK(strategy.batched(512).describe() == "adaptive(1 to 8).batched(512, 100000 us)");
   CHECK(strategy.current().batch >= 128);
   CHECK(strategy.current().concurrency == 8);
 }

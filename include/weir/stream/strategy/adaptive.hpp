@@ -96,12 +96,9 @@ class Adaptive {
   [[nodiscard]] AdaptiveBatched batched(
       std::size_t most = 1024, std::chrono::duration<Rep, Period> max_delay = std::chrono::milliseconds(100)) const;
 
-  /// For pictures of the stream: with where it is now.
+  /// For pictures of the stream, which ask once: the bounds of its concurrency.
   [[nodiscard]] std::string describe() const {
-    const AdaptivePoint now = current();
-    std::string text = "adaptive: concurrency " + std::to_string(now.concurrency);
-    if (now.batch != 1) text += ", batch " + std::to_string(now.batch);
-    return text;
+    return "adaptive(" + std::to_string(options_.min_concurrency) + " to " + std::to_string(concurrency()) + ")";
   }
 
   /// Where it is now.
@@ -218,7 +215,7 @@ class AdaptiveBatched {
 
   AdaptiveBatched(Adaptive how, const Batched& batched) : how_(std::move(how)), batched_(batched) {}
 
-  [[nodiscard]] std::string describe() const { return how_.describe(); }
+  [[nodiscard]] std::string describe() const { return how_.describe() + "." + batched_.describe(); }
   /// See `Batched::split_on_error`.
   [[nodiscard]] AdaptiveBatched split_on_error() const { return {how_, batched_.split_on_error()}; }
 
