@@ -235,6 +235,12 @@ class CircuitBreaker::ChangeOperation final : public detail::TimedWaiter {
     leave_locked();
   }
 
+  void attach(Promise& promise) {
+    TimedWaiter::attach(promise);
+    if (&asio::use_service<TimeService>(promise.home().context()) != &state_->service) {
+      throw Error(Errc::invalid_argument, "CircuitBreaker: who waits for it is of the context that it was made for");
+    }
+  }
   [[nodiscard]] bool await_ready() {
     WakeList wakes;
     const std::lock_guard lock(state_->mutex);
