@@ -1,28 +1,8 @@
 #!/usr/bin/env bash
 # access_log.sh PROGRAM CASE: one case of what a user of access_log sees. Exits 77 where the machine cannot tell.
 set -euo pipefail
-program=$1
-case=$2
-work=$(mktemp -d "${TMPDIR:-/tmp}/weir-access-log-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-cd "$work"
+source "$(dirname "${BASH_SOURCE[0]}")/program.sh"
 
-fail() {
-  printf 'failed: %s\n' "$*" >&2
-  exit 1
-}
-
-# runs PROGRAM with arguments; leaves its exit code in $code and what it wrote in out and err
-run() {
-  code=0
-  "$program" "$@" >out 2>err || code=$?
-}
-
-expect_code() { [[ $code == "$1" ]] || fail "exit code $code, not $1; it said: $(cat err)"; }
-expect_one_line() {
-  [[ $(wc -l <err) == 1 ]] || fail "not one line: $(cat err)"
-  grep -qF -- "$1" err || fail "no '$1' in: $(cat err)"
-}
 expect_no_output() { [[ ! -s out ]] || fail "it printed: $(head -3 out)"; }
 figures() { sed 's/,"strategy":.*//' "${1:-out}"; }
 

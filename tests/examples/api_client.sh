@@ -1,21 +1,8 @@
 #!/usr/bin/env bash
 # api_client.sh PROGRAM CASE: one case of what a user of api_client sees.
 set -euo pipefail
-program=$1
-case=$2
-work=$(mktemp -d "${TMPDIR:-/tmp}/weir-api-client-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-cd "$work"
+source "$(dirname "${BASH_SOURCE[0]}")/program.sh"
 
-fail() {
-  printf 'failed: %s\n' "$*" >&2
-  exit 1
-}
-run() {
-  code=0
-  "$program" "$@" >out 2>err || code=$?
-}
-expect_code() { [[ $code == "$1" ]] || fail "exit code $code, not $1; it said: $(cat err)"; }
 expect_line() { grep -qxE -- "$1" out || fail "no line '$1' in: $(cat out)"; }
 # The server is down for at least 25 requests, in which the breaker must open.
 expect_all_answered() {

@@ -1,26 +1,7 @@
 #!/usr/bin/env bash
 # csv_import.sh PROGRAM CASE: one case of what a user of csv_import sees.
 set -euo pipefail
-program=$1
-case=$2
-work=$(mktemp -d "${TMPDIR:-/tmp}/weir-csv-import-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-  printf 'failed: %s\n' "$*" >&2
-  exit 1
-}
-run() {
-  code=0
-  "$program" "$@" >out 2>err || code=$?
-}
-expect_code() { [[ $code == "$1" ]] || fail "exit code $code, not $1; it said: $(cat err)"; }
-expect_out() { [[ $(cat out) == "$1" ]] || fail "it printed: $(cat out)"; }
-expect_one_line() {
-  [[ $(wc -l <err) == 1 ]] || fail "not one line: $(cat err)"
-  grep -qF -- "$1" err || fail "no '$1' in: $(cat err)"
-}
+source "$(dirname "${BASH_SOURCE[0]}")/program.sh"
 
 printf '%s\n' 'date,account,amount' '2024-01-02,rent,-900' '2024-01-03,"Food, and drink",-12.34' \
   '2024-01-04,"Food, and drink",-0.66' '2024-01-05,salary,2500.00' >clean

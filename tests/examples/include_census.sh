@@ -1,25 +1,8 @@
 #!/usr/bin/env bash
 # include_census.sh PROGRAM CASE: one case of what a user of include_census sees. Exits 77 where the machine cannot tell.
 set -euo pipefail
-program=$1
-case=$2
-work=$(mktemp -d "${TMPDIR:-/tmp}/weir-include-census-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-cd "$work"
+source "$(dirname "${BASH_SOURCE[0]}")/program.sh"
 
-fail() {
-  printf 'failed: %s\n' "$*" >&2
-  exit 1
-}
-run() {
-  code=0
-  "$program" "$@" >out 2>err || code=$?
-}
-expect_code() { [[ $code == "$1" ]] || fail "exit code $code, not $1; it said: $(cat err)"; }
-expect_one_line() {
-  [[ $(wc -l <err) == 1 ]] || fail "not one line: $(cat err)"
-  grep -qF -- "$1" err || fail "no '$1' in: $(cat err)"
-}
 expect_no_output() { [[ ! -s out ]] || fail "it printed: $(head -3 out)"; }
 figures() { sed 's/,"strategy":.*//' out; }
 

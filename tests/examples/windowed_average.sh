@@ -1,26 +1,7 @@
 #!/usr/bin/env bash
 # windowed_average.sh PROGRAM CASE: one case of what a user of windowed_average sees.
 set -euo pipefail
-program=$1
-case=$2
-work=$(mktemp -d "${TMPDIR:-/tmp}/weir-windowed-average-XXXXXX")
-trap 'rm -rf "$work"' EXIT
-cd "$work"
-
-fail() {
-  printf 'failed: %s\n' "$*" >&2
-  exit 1
-}
-run() {
-  code=0
-  "$program" "$@" >out 2>err || code=$?
-}
-expect_code() { [[ $code == "$1" ]] || fail "exit code $code, not $1; it said: $(cat err)"; }
-expect_out() { [[ $(cat out) == "$1" ]] || fail "it printed: $(cat out)"; }
-expect_one_line() {
-  [[ $(wc -l <err) == 1 ]] || fail "not one line: $(cat err)"
-  grep -qF -- "$1" err || fail "no '$1' in: $(cat err)"
-}
+source "$(dirname "${BASH_SOURCE[0]}")/program.sh"
 
 printf '%s\n' '0.5 10' '3 20' '9.5 30' '12 5' '3600 7' '3601 8' >recording
 
