@@ -227,7 +227,7 @@ TEST_CASE("error_chain: events that wait for a circuit are discarded with the st
 }
 
 TEST_CASE("error_chain: with policies that have nothing to do nothing is allocated for an event") {
-  const auto allocations = [](auto policy, int events) {
+  const auto allocations_of = [](auto policy, int events) {
     weir::sim::Simulator sim;
     auto stream = weir::emits<int>(sim)
                       .on_error(std::move(policy))
@@ -244,8 +244,8 @@ TEST_CASE("error_chain: with policies that have nothing to do nothing is allocat
     return weir::circuit_breaker().otherwise(weir::retry(RetryPolicy::fixed(1ms).budget(weir::RetryBudget())));
   };
   // The simulator's own queues grow a little.
-  const std::uint64_t few = allocations(chain(), 1000);
-  const std::uint64_t many = allocations(chain(), 6000);
+  const std::uint64_t few = allocations_of(chain(), 1000);
+  const std::uint64_t many = allocations_of(chain(), 6000);
   CHECK(many < few + 50);
 }
 
