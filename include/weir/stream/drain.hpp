@@ -2,93 +2,39 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
+#include <atomic>
 #include <chrono>
+#include <concepts>
+#include <coroutine>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <iterator>
 #include <memory>
-#include <new>
 #include <optional>
 #include <span>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
 #include <weir/channel/channel.hpp>
 #include <weir/core/task.hpp>
-#include <weir/core/this_task.hpp>
-#include <weir/core/timer.hpp>
-#include <weir/core/with_cancellation.hpp>
 #include <weir/stream/collector.hpp>
-#include <weir/stream/detail/error_handler.hpp>
 #include <weir/stream/detail/now_or_later.hpp>
+#include <weir/stream/detail/processed_event.hpp>
+#include <weir/stream/detail/recovery.hpp>
 #include <weir/stream/detail/run_buffer.hpp>
 #include <weir/stream/detail/stream_core.hpp>
 #include <weir/stream/error_policy.hpp>
 #include <weir/stream/event.hpp>
-#include <weir/stream/receiver.hpp>
 
 namespace weir {
-namespace detail {
-
-/// Awaited where a value is there at once: no frame, no suspension.
-template <class R>
-class Immediate {
- public:
-  explicit Immediate(R&& value) : value_(std::move(value)) {}
-  void attach(Promise&) const noexcept {}
-  [[nodiscard]] bool await_ready() const noexcept { return true; }
-  void await_suspend(std::coroutine_handle<>) const noexcept {}
-  R await_resume() { return std::move(value_); }
-
- private:
-  R value_;
-};
-template <>
-class Immediate<void> {
- public:
-  void attach(Promise&) const noexcept {}
-  [[nodiscard]] bool await_ready() const noexcept { return true; }
-  void await_suspend(std::coroutine_handle<>) const noexcept {}
-  void await_resume() const noexcept {}
-};
-
-}  // namespace detail
-
-template <class D>
-class EventBatch;
-
-/// How the processing of one event ended: what `Drain::call` gives and `Drain::settle` takes. Between the two it
-/// belongs to the strategy.
-template <class C, class Collection>
-class ProcessedEvent {
- public:
-  ProcessedEvent() = default;
-  explicit ProcessedEvent(std::uint64_t id) noexcept : id_(id) {}
-  [[nodiscard]] std::uint64_t event_id() const noexcept { return id_; }
-
- private:
-  template <class P>
-  friend class Drain;
-  template <class D>
-  friend class EventBatch;
-
-  std::uint64_t id_ = 0;
-  std::optional<detail::item_t<C>> item_;
-  std::exception_ptr error_;
-  /// Of those that failed: how many were handed to the dead letters, and what is to become of the rest.
-  std::size_t dead_lettered_ = 0;
-  /// It was not begun.
-  bool discarded_ = false;
-  ErrorPolicy policy_ = ErrorPolicy::stop;
-  std::vector<typename Collector<C, Collection>::Staged> staged_;
-};
 
 /// One worker's access to the events of a stream. It belongs to the root that it was made for: the strategy's own
 /// coroutine, or a worker that it started. What it holds when it goes is counted as discarded.
 template <class Pipeline>
-class Drain {
+class Drain : private detail::Recovery<Pipeline> {
+  using Recovery = detail::Recovery<Pipeline>;
+
  public:
   using T = typename Pipeline::value_type;
   using C = typename Pipeline::item_type;
@@ -101,11 +47,8 @@ class Drain {
   static constexpr bool plain = Pipeline::plain_receiver;
 
   explicit Drain(std::shared_ptr<Pipeline> pipeline)
-      : pipeline_(std::move(pipeline)),
+      : Recovery(std::move(pipeline)),
         rx_(pipeline_->receiver_end()),
-        counters_(pipeline_->add_worker()),
-        collector_(pipeline_->collector()),
-        handler_(pipeline_->error_handler()),
         worker_(pipeline_->next_worker()),
         staging_(collector_.stage_into(staged_)) {}
   Drain(const Drain&) = delete;
@@ -118,7 +61,7 @@ class Drain {
   /// The number of this worker, from 0.
   [[nodiscard]] std::size_t worker() const noexcept { return worker_; }
   /// True once events are discarded rather than begun.
-  [[nodiscard]] bool stopping() const noexcept { return pipeline_->discarding(); }
+  using Recovery::stopping;
   /// The stream's clock: that of its execution context.
   [[nodiscard]] EventTime now() const noexcept { return pipeline_->clock().now(); }
 
@@ -268,7 +211,7 @@ class Drain {
     requires(!std::is_lvalue_reference_v<A>)
   [[nodiscard]] Task<bool> wait_for(A&& awaitable) {
     flush();
-    return waited_for(into_task(std::move(awaitable)));
+    return this->waited_for(into_task(std::move(awaitable)));
   }
 
   /// For strategies that keep an event for later: they move it out of its place, and then `begin` it when its turn has
@@ -296,9 +239,29 @@ class Drain {
 
   using Buffer = detail::RunBuffer<Element, detail::longest_run<Element>>;
   using Inserter = detail::RunInserter<Buffer, Element>;
-  using Result = typename Pipeline::receiver_result;
-  using Value = typename detail::awaited<Result>::type;
-  static constexpr bool returns_nothing = std::is_void_v<Value>;
+
+  // Of a base that depends on a parameter.
+  using Recovery::attempt;
+  using Recovery::attempt_at_once;
+  using Recovery::attempt_guarded;
+  using Recovery::attempt_later;
+  using Recovery::cancelled_with_stream;
+  using Recovery::collect;
+  using Recovery::collect_nothing;
+  using Recovery::collector_;
+  using Recovery::count;
+  using Recovery::counters_;
+  using Recovery::fail;
+  using Recovery::guarded;
+  using Recovery::handler_;
+  using Recovery::invoke;
+  using Recovery::pipeline_;
+  using Recovery::recover;
+  using Recovery::returns_nothing;
+  using Recovery::stage;
+  using Recovery::stage_nothing;
+  using Recovery::staging_for;
+
   static constexpr bool collects = Pipeline::takes_collector || !returns_nothing || !std::same_as<Collection, Nothing>;
 
   class Fetch {
@@ -324,34 +287,6 @@ class Drain {
                                                                                    1))::awaiter_type receive_;
   };
 
-  static void count(std::atomic<std::uint64_t>& counter, std::uint64_t n = 1) noexcept {
-    detail::WorkerCounters::add(counter, n);
-  }
-
-  decltype(auto) invoke(typename Pipeline::input_type input, Collector<C, Collection>& out) {
-    if constexpr (Pipeline::takes_collector) {
-      return std::invoke(pipeline_->receiver(), input, out);
-    } else {
-      return std::invoke(pipeline_->receiver(), input);
-    }
-  }
-
-  template <class R>
-  void collect(R&& returned) {
-    if constexpr (Pipeline::returns_optional) {
-      if (returned) collector_.collect(std::move(*returned));
-    } else {
-      collector_.collect(static_cast<R&&>(returned));
-    }
-  }
-  template <class R>
-  static void stage(outcome_type& outcome, R&& returned) {
-    if constexpr (Pipeline::returns_optional) {
-      if (returned) outcome.item_.emplace(std::move(*returned));
-    } else {
-      outcome.item_.emplace(static_cast<R&&>(returned));
-    }
-  }
   template <class R>
   void stage(R&& returned) {
     if constexpr (Pipeline::returns_optional) {
@@ -365,99 +300,6 @@ class Drain {
   }
   void unstage(std::size_t mark) noexcept {
     while (staged_.size() != mark) staged_.pop_back();
-  }
-  /// A receiver of the event alone that returns nothing still counts, where the policy counts.
-  void collect_nothing() {
-    if constexpr (std::is_void_v<C> && !std::is_same_v<Collection, Nothing>) collector_.collect(Nothing());
-  }
-  static void stage_nothing(outcome_type& outcome) {
-    if constexpr (std::is_void_v<C> && !std::is_same_v<Collection, Nothing>) outcome.item_.emplace();
-  }
-
-  /// One call of a plain receiver with an event, or a batch.
-  void attempt(typename Pipeline::input_type input, outcome_type& outcome) noexcept {
-    try {
-      auto staging = staging_for(outcome);
-      if constexpr (returns_nothing) {
-        invoke(input, staging);
-        stage_nothing(outcome);
-      } else {
-        stage(outcome, invoke(input, staging));
-      }
-      if (handler_) handler_->succeeded();
-    } catch (...) {
-      outcome.error_ = std::current_exception();
-    }
-  }
-  Task<> attempt_later(typename Pipeline::input_type input, outcome_type& outcome) {
-    if constexpr (plain) {
-      attempt(input, outcome);
-      co_return;
-    } else {
-      try {
-        auto staging = staging_for(outcome);
-        if constexpr (returns_nothing) {
-          co_await invoke(input, staging);
-          stage_nothing(outcome);
-        } else {
-          stage(outcome, co_await invoke(input, staging));
-        }
-        if (handler_) handler_->succeeded();
-      } catch (...) {
-        outcome.error_ = std::current_exception();
-      }
-    }
-  }
-  /// Only who is given a collector needs one.
-  [[nodiscard]] decltype(auto) staging_for(outcome_type& outcome) {
-    if constexpr (Pipeline::takes_collector) {
-      return collector_.stage_into(outcome.staged_);
-    } else {
-      return (collector_);
-    }
-  }
-
-  /// Whether a circuit breaker decides when the receiver is called.
-  [[nodiscard]] bool guarded() const noexcept { return handler_ && handler_->guard(); }
-  static void tell(CircuitBreaker::Call& call, const outcome_type& outcome) noexcept {
-    if (!outcome.error_) {
-      call.succeeded();
-    } else if (!detail::is_error_code(outcome.error_, &is_cancellation)) {
-      call.failed();
-    }
-  }
-  /// False: the circuit lets nothing through now.
-  [[nodiscard]] bool attempt_at_once(event_type& event, outcome_type& outcome) {
-    auto call = handler_->guard()->breaker.try_enter();
-    if (!call) return false;
-    attempt(event, outcome);
-    tell(*call, outcome);
-    return true;
-  }
-  /// Waits for the circuit, if it is to. Sets `discarded_` if the stream discards meanwhile.
-  Task<> attempt_guarded(typename Pipeline::input_type input, outcome_type& outcome) {
-    const detail::StreamGuard& guard = *handler_->guard();
-    auto call = guard.breaker.try_enter();
-    if (!call && guard.fail_fast) {
-      outcome.error_ = std::make_exception_ptr(Error(Errc::circuit_open));
-      co_return;
-    }
-    if (!call) {
-      auto entering = enter(guard.breaker, call);
-      auto waiting = wait_for(std::move(entering));
-      const bool entered = co_await std::move(waiting);
-      if (!entered) {
-        outcome.discarded_ = true;
-        co_return;
-      }
-    }
-    auto calling = attempt_later(input, outcome);
-    co_await std::move(calling);
-    tell(*call, outcome);
-  }
-  static Task<> enter(CircuitBreaker breaker, std::optional<CircuitBreaker::Call>& call) {
-    auto entered = co_await breaker.enter();
-    call.emplace(std::move(entered));
   }
 
   detail::NowOrLater<void> process_guarded(event_type& event) {
@@ -529,127 +371,6 @@ class Drain {
     co_return outcome;
   }
 
-  /// What the error policy says about an event, or a batch, that failed: afterwards the outcome has no error, or says
-  /// how many from the front went to the dead letters and what is to become of the rest. Moves from those that went.
-  Task<> recover(std::span<event_type> events, outcome_type& outcome, bool again = true) {
-    Home& home = co_await this_task::home();
-    std::uint32_t attempts = 1;
-    std::size_t link = 0;
-    for (;;) {
-      outcome.policy_ = ErrorPolicy::continue_;
-      if (cancelled_with_stream(outcome.error_)) co_return;
-      detail::ErrorStep<T> step;
-      try {
-        step = handler_->decide(link, FailedEvent<T>(events, outcome.error_, attempts), home);
-      } catch (...) {
-        outcome.error_ = std::current_exception();
-        step.decision = ErrorPolicy::stop;
-      }
-      if (step.letters) {
-        auto burying = bury(events, *step.letters, outcome.error_, attempts);
-        const std::size_t sent = co_await std::move(burying);
-        outcome.dead_lettered_ += sent;
-        events = events.subspan(sent);
-        // Refused because the stream is being stopped: that is no failure of it.
-        if (events.empty() || stopping()) co_return;
-        continue;
-      }
-      if (step.decision.kind() != ErrorDecision::Kind::again) {
-        if (step.decision.kind() == ErrorDecision::Kind::end) outcome.policy_ = ErrorPolicy::stop;
-        co_return;
-      }
-      if (!again) continue;
-      if (stopping()) co_return;
-      auto waiting = wait_for(sleep_for(step.decision.delay()));
-      const bool waited = co_await std::move(waiting);
-      if (!waited) co_return;
-      ++attempts;
-      link = 0;
-      auto last_error = std::exchange(outcome.error_, nullptr);
-      outcome.staged_.clear();
-      outcome.item_.reset();
-      for (event_type& event : events) begin(event);
-      auto calling = guarded() ? attempt_guarded(input_of(events), outcome) : attempt_later(input_of(events), outcome);
-      co_await std::move(calling);
-      if (outcome.discarded_) {
-        // The retry was given up.
-        outcome.discarded_ = false;
-        outcome.error_ = std::move(last_error);
-        co_return;
-      }
-      if (!outcome.error_) co_return;
-    }
-  }
-  [[nodiscard]] static typename Pipeline::input_type input_of(std::span<event_type>& events) noexcept {
-    if constexpr (std::same_as<typename Pipeline::input_type, event_type&>) {
-      return events.front();
-    } else {
-      return events;
-    }
-  }
-
-  Task<bool> waited_for(Task<> waiting) {
-    try {
-      co_await with_cancellation(pipeline_->discard_token(), std::move(waiting));
-    } catch (const Error& error) {
-      if (!is_cancellation(error.code())) throw;
-      co_return false;
-    }
-    co_return !stopping();
-  }
-
-  /// How many were sent, in order.
-  Task<std::size_t> bury(std::span<event_type> events, const ChannelSender<DeadLetter<T>>& letters,
-                         std::exception_ptr error, std::uint32_t attempts) {
-    std::size_t sent = 0;
-    const ChannelSender<DeadLetter<T>> tx = handler_->copy(letters);
-    for (event_type& event : events) {
-      DeadLetter<T> letter(std::move(event), error, attempts);
-      bool refused = false;
-      try {
-        if (!tx.try_send(std::move(letter))) {
-          if (stopping()) {
-            refused = true;
-          } else {
-            auto sending = tx.send(std::move(letter));
-            co_await with_cancellation(pipeline_->discard_token(), std::move(sending));
-          }
-        }
-      } catch (...) {
-        refused = true;
-      }
-      if (refused) {
-        std::destroy_at(&event);
-        std::construct_at(&event, std::move(letter.event()));
-        break;
-      }
-      ++sent;
-    }
-    co_return sent;
-  }
-
-  /// A receiver that was cancelled with the stream did not fail.
-  [[nodiscard]] bool cancelled_with_stream(const std::exception_ptr& error) const noexcept {
-    return pipeline_->level() >= static_cast<int>(CancellationLevel::immediate) &&
-           detail::is_error_code(error, [](const std::error_code& code) { return is_cancellation(code); });
-  }
-  void fail(std::uint64_t id, std::exception_ptr error) noexcept {
-    fail(id, std::move(error), pipeline_->error_policy());
-  }
-  void fail(std::uint64_t id, std::exception_ptr error, ErrorPolicy policy) noexcept {
-    if (cancelled_with_stream(error)) {
-      count(counters_.discarded);
-      return;
-    }
-    try {
-      collector_.collect_error(id, error);
-    } catch (...) {
-      // No memory for the error: it is still counted.
-    }
-    count(counters_.failed);
-    if (policy == ErrorPolicy::stop) pipeline_->worker_threw(std::move(error));
-  }
-
   /// How many to take. Runs spare critical sections, but what is in a run waits for this worker while others may be
   /// idle: so they are short unless the events are quick.
   [[nodiscard]] std::size_t plan_run() noexcept {
@@ -685,13 +406,8 @@ class Drain {
     current_->set_started(plain && quick_ ? run_started_ : pipeline_->clock().now());
   }
 
-  std::shared_ptr<Pipeline> pipeline_;
   /// One's own: a handle is used by one worker.
   ChannelReceiver<Element> rx_;
-  detail::WorkerCounters& counters_;
-  Collector<C, Collection> collector_;
-  /// Null: the error policy is `stop` or `continue_`.
-  const detail::ErrorHandler<T>* handler_;
   std::size_t worker_;
   std::size_t plan_ = 1;
   std::size_t run_length_ = 1;
