@@ -1,20 +1,21 @@
 /// Several events at once, but those of one key one after another, in the order in which they were emitted.
 ///
 /// Protocol of `Lanes`:
-///  1. Keys are hashed to lanes. Events are sorted into lanes by the worker that has the turn, in one go with taking
-///  them from the
-///     channel: so each lane follows the channel's order.
-///  2. A lane is active while one worker owns it; only the owner processes its events. An event of an active lane is
-///  kept in a node
-///     of its queue, until the owner comes to it.
-///  3. Nobody takes an event without a free node at hand: who has the turn waits for room. Every kept event is in an
-///  active
+///  1. A lane is of one hash. There is one while a worker owns it; only the owner processes its events. Each worker
+///     owns one at most, so there are as many as workers.
+///  2. Events are sorted into lanes by the worker that has the turn, in one go with taking them from the channel: so
+///     each lane follows the channel's order. An event of a lane that another owns is kept in a node of its queue,
+///     until the owner comes to it.
+///  3. Nobody takes an event without a free node at hand: who has the turn waits for room. Every kept event is in a
 ///     lane, whose owner needs neither the turn nor room to get to it, so room appears.
 ///  4. An owner leaves its lane, under the mutex, only when the lane's queue is empty.
+/// tests/stream/by_key_test.cpp breaks when one of these is broken.
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
 #include <functional>
 #include <memory>
@@ -41,43 +42,54 @@ namespace detail {
 template <class Event>
 class Lanes final : public StreamTurn {
  public:
-  Lanes(std::size_t lanes, std::size_t nodes) : lanes_(lanes), nodes_(nodes) {
-    for (Node& node : nodes_) {
-      node.next = free_;
-      free_ = &node;
-    }
+  class Lane;
+
+  Lanes(std::size_t workers, std::size_t nodes)
+      : lanes_(workers),
+        nodes_(nodes),
+        by_hash_(std::bit_ceil(2 * workers)),
+        shift_(64 - std::countr_zero(by_hash_.size())) {
+    for (Lane& lane : lanes_) lane.next_ = std::exchange(free_lanes_, &lane);
+    for (Node& node : nodes_) node.next = std::exchange(free_nodes_, &node);
   }
 
-  /// With the turn: true if the caller now owns the lane and processes the event itself; else the event was moved from,
-  /// and kept.
-  [[nodiscard]] bool enter(std::size_t hash, Event& event) {
+  /// With the turn, by a worker without a lane: the lane that the caller owns from now on, to process the event itself;
+  /// or null: the event was moved from, and kept.
+  [[nodiscard]] Lane* enter(std::size_t hash, Event& event) {
     const std::lock_guard lock(mutex());
-    Lane& lane = lanes_[hash % lanes_.size()];
-    if (!std::exchange(lane.active, true)) return true;
-    Node& node = *free_;
+    Lane*& first = lanes_of(hash);
+    Lane* lane = first;
+    while (lane && lane->hash_ != hash) lane = lane->next_;
+    if (!lane) {
+      lane = std::exchange(free_lanes_, free_lanes_->next_);
+      lane->hash_ = hash;
+      lane->next_ = std::exchange(first, lane);
+      return lane;
+    }
+    Node& node = *free_nodes_;
     node.event.emplace(std::move(event));
-    free_ = node.next;
-    node.next = nullptr;
-    (lane.first ? lane.last->next : lane.first) = &node;
-    lane.last = &node;
-    return false;
+    free_nodes_ = std::exchange(node.next, nullptr);
+    (lane->first_ ? lane->last_->next : lane->first_) = &node;
+    lane->last_ = &node;
+    return nullptr;
   }
 
   /// By the owner: the next event of its lane; false, when there is none, and the lane is given up.
-  [[nodiscard]] bool next(std::size_t hash, std::optional<Event>& event) {
+  [[nodiscard]] bool next(Lane& lane, std::optional<Event>& event) {
     WakeList wakes;
     const std::lock_guard lock(mutex());
-    Lane& lane = lanes_[hash % lanes_.size()];
-    Node* const node = lane.first;
+    Node* const node = lane.first_;
     if (!node) {
-      lane.active = false;
+      Lane** link = &lanes_of(lane.hash_);
+      while (*link != &lane) link = &(*link)->next_;
+      *link = lane.next_;
+      lane.next_ = std::exchange(free_lanes_, &lane);
       return false;
     }
     event.emplace(std::move(*node->event));
     node->event.reset();
-    lane.first = node->next;
-    node->next = free_;
-    free_ = node;
+    lane.first_ = node->next;
+    node->next = std::exchange(free_nodes_, node);
     room_appeared(wakes);
     return true;
   }
@@ -87,17 +99,29 @@ class Lanes final : public StreamTurn {
     std::optional<Event> event;
     Node* next = nullptr;
   };
-  struct Lane {
-    Node* first = nullptr;
-    Node* last = nullptr;
-    bool active = false;
-  };
 
-  [[nodiscard]] bool has_room() const noexcept override { return free_ != nullptr; }
+  [[nodiscard]] bool has_room() const noexcept override { return free_nodes_ != nullptr; }
+  /// Hashes of numbers are the numbers: the product's high bits depend on all of theirs.
+  [[nodiscard]] Lane*& lanes_of(std::size_t hash) noexcept {
+    return by_hash_[static_cast<std::size_t>((hash * std::uint64_t{0x9e3779b97f4a7c15}) >> shift_)];
+  }
 
   std::vector<Lane> lanes_;
   std::vector<Node> nodes_;
-  Node* free_ = nullptr;
+  std::vector<Lane*> by_hash_;
+  int shift_;
+  Lane* free_lanes_ = nullptr;
+  Node* free_nodes_ = nullptr;
+};
+
+/// The queue of what waits for its key; one of a chain: those that are free, or whose hashes have the same place.
+template <class Event>
+class Lanes<Event>::Lane {
+  friend class Lanes;
+  std::size_t hash_ = 0;
+  Node* first_ = nullptr;
+  Node* last_ = nullptr;
+  Lane* next_ = nullptr;
 };
 
 }  // namespace detail
@@ -107,9 +131,9 @@ class Lanes final : public StreamTurn {
 /// an event's data, or with the event, and gives something that `std::hash` takes: a member pointer, or a function. If
 /// it throws, the event counts as failed.
 ///
-/// Keys are hashed into a fixed number of lanes, so that nothing is allocated for a key: two keys may share a lane, and
-/// then wait for each other. Up to half of the stream's capacity may wait for their key; with a capacity of 1 there is
-/// one worker.
+/// A key that most events have keeps one worker busy, and the others do the rest, until half of the stream's capacity
+/// waits for it: then nothing is taken before it has gone on. With a capacity of 1 there is one worker. Keys with equal
+/// hashes are as one key. Nothing is allocated for a key.
 template <class Key>
 class ByKey {
  public:
@@ -129,8 +153,7 @@ class ByKey {
   Task<> operator()(D& drain) const {
     using Lanes = detail::Lanes<typename D::event_type>;
     const std::size_t workers = drain.kept() == 0 ? 1 : workers_;
-    auto lanes =
-        std::make_shared<Lanes>(std::max<std::size_t>(64 * workers, 256), std::max<std::size_t>(drain.kept(), 1));
+    auto lanes = std::make_shared<Lanes>(workers, std::max<std::size_t>(drain.kept(), 1));
     Home& home = co_await this_task::home();
     const auto limit = limit_.bucket(home);
     for (std::size_t i = 1; i < workers; ++i) {
@@ -164,12 +187,12 @@ class ByKey {
         co_await drain.reject(*event, std::move(error));
         continue;
       }
-      const bool owner = lanes->enter(hash, *event);
+      auto* const lane = lanes->enter(hash, *event);
       turn.pass();
-      if (!owner) continue;
+      if (!lane) continue;
       const bool admitted = co_await detail::admit(drain, *event, limit);
       if (admitted) co_await drain.process(*event);
-      while (lanes->next(hash, kept)) {
+      while (lanes->next(*lane, kept)) {
         if (drain.stopping()) {
           drain.discard(*kept);
         } else {
