@@ -145,8 +145,8 @@ class EventBatch {
   }
 
   void process_now(BatchFailure failure) {
-    detail::Bisection parts(size());
-    for (Part part; parts.next(part);) {
+    parts_.start(size());
+    for (Part part; parts_.next(part);) {
       if (discarded(part)) continue;
       std::span<event_type> events = begin(part);
       try {
@@ -158,15 +158,15 @@ class EventBatch {
         }
         settle(drain_.counters_.processed, part);
       } catch (...) {
-        fail(part, parts, failure, std::current_exception());
+        fail(part, failure, std::current_exception());
       }
     }
     empty();
   }
 
   Task<> process_later(BatchFailure failure) {
-    detail::Bisection parts(size());
-    for (Part part; parts.next(part);) {
+    parts_.start(size());
+    for (Part part; parts_.next(part);) {
       if (discarded(part)) continue;
       std::span<event_type> events = begin(part);
       if (drain_.guarded()) {
@@ -174,7 +174,7 @@ class EventBatch {
         auto calling = drain_.attempt_guarded(events, outcome);
         co_await std::move(calling);
         if (outcome.error_ && splits(part, failure, outcome.error_)) {
-          parts.halve(part);
+          parts_.halve(part);
           continue;
         }
         if (outcome.error_) {
@@ -204,7 +204,7 @@ class EventBatch {
       }
       if (!error) continue;
       if (!drain_.handler_ || splits(part, failure, error)) {
-        fail(part, parts, failure, std::move(error));
+        fail(part, failure, std::move(error));
         continue;
       }
       staged_.clear();
@@ -248,10 +248,10 @@ class EventBatch {
     settled_ = part.first + part.count;
   }
 
-  void fail(const Part& part, detail::Bisection& parts, BatchFailure failure, std::exception_ptr error) noexcept {
+  void fail(const Part& part, BatchFailure failure, std::exception_ptr error) noexcept {
     staged_.clear();
     if (splits(part, failure, error)) {
-      parts.halve(part);
+      parts_.halve(part);
       return;
     }
     fail(part, 0, error, drain_.pipeline_->error_policy());
@@ -298,6 +298,8 @@ class EventBatch {
   std::vector<event_type> events_;
   /// How many from the front are counted.
   std::size_t settled_ = 0;
+  /// Not in the coroutine's frame, which would be too large to be recycled.
+  detail::Bisection parts_;
   std::vector<typename Collector<typename D::C, typename D::Collection>::Staged> staged_;
   Collector<typename D::C, typename D::Collection> staging_;
 };

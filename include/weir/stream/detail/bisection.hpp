@@ -15,7 +15,8 @@ class Bisection {
     std::size_t count = 0;
   };
 
-  explicit Bisection(std::size_t count) noexcept {
+  void start(std::size_t count) noexcept {
+    open_ = 0;
     if (count != 0) push({0, count});
   }
 
