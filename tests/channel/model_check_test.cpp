@@ -14,8 +14,6 @@
 
 #  include <algorithm>
 #  include <array>
-#  include <cstdio>
-#  include <cstdlib>
 #  include <deque>
 #  include <memory>
 #  include <optional>
@@ -25,12 +23,14 @@
 #  include "support/catch.hpp"
 #  include "support/model/channel_world.hpp"
 #  include "support/model/checker.hpp"
+#  include "support/model/explore.hpp"
 #  include "support/model/sync.hpp"
 
 namespace model = weir_test::model;
 using model::Bounds;
 using model::Checker;
 using model::Event;
+using model::explore;
 using model::Report;
 using model::require;
 using model::Scenario;
@@ -38,21 +38,6 @@ using model::Value;
 using weir::detail::WaitState;
 
 namespace {
-
-Report explore(const char* name, Bounds bounds, const Checker::Make& make) {
-  if (const char* const n = std::getenv("WEIR_PREEMPTIONS")) {
-    bounds.preemptions = static_cast<std::uint32_t>(std::atoi(n));
-    bounds.executions = ~std::uint64_t{0};
-  }
-  Checker checker(bounds);
-  const char* const choices = std::getenv("WEIR_CHOICES");
-  Report report = choices ? checker.repeat(make, choices) : checker.explore(make);
-  if (std::getenv("WEIR_TALLY")) {
-    std::fprintf(stderr, "%-60s %9llu%s%s\n", name, static_cast<unsigned long long>(report.executions),
-                 report.found() ? " found: " : "", report.failure.c_str());
-  }
-  return report;
-}
 
 // The checker's own tests.
 

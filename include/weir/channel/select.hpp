@@ -20,7 +20,8 @@
 namespace weir {
 namespace detail {
 
-template <class... Cases>
+/// `Flag` is that of `ClaimedBy`.
+template <class Flag, class... Cases>
 class SelectAwaiter : private Cancellable, private SelectCommon {
   static constexpr std::size_t size = sizeof...(Cases);
   static constexpr std::size_t none = size;
@@ -31,6 +32,7 @@ class SelectAwaiter : private Cancellable, private SelectCommon {
   template <class... Ops>
   SelectAwaiter(bool in_order, std::tuple<Ops...>& operations)
       : Cancellable(kind),
+        SelectCommon(claim_),
         in_order_(in_order),
         enabled_(std::apply([](const Ops&... ops) { return std::array<bool, size>{enabled(ops)...}; }, operations)),
         cases_(std::apply([](Ops&... ops) { return std::tuple<decltype(operation_in(ops))...>(operation_in(ops)...); },
@@ -153,8 +155,7 @@ class SelectAwaiter : private Cancellable, private SelectCommon {
       cancelled_ = true;
       return wake();
     }
-    choice.winner = nullptr;
-    choice.claimed.store(false, std::memory_order_relaxed);
+    claim_.give_back();
     try {
       if (!attempt()) return;
     } catch (...) {
@@ -180,6 +181,7 @@ class SelectAwaiter : private Cancellable, private SelectCommon {
   }
   static constexpr Kind kind{&cancel, nullptr, "select", &describe};
 
+  ClaimedBy<Flag> claim_;
   const bool in_order_;
   bool gives_turn_ = false;
   bool suspended_ = false;
@@ -192,13 +194,13 @@ class SelectAwaiter : private Cancellable, private SelectCommon {
 };
 
 /// What `select` returns: it becomes an awaiter where it is awaited, and can be moved until then.
-template <class... Ops>
+template <class Flag, class... Ops>
 class [[nodiscard("co_await it: nothing happens before")]] Selection {
  public:
   Selection(bool in_order, Ops&&... operations) : in_order_(in_order), operations_(std::move(operations)...) {}
 
   [[nodiscard]] auto operator co_await() && {
-    return SelectAwaiter<typename CaseOf<Ops>::type...>(in_order_, operations_);
+    return SelectAwaiter<Flag, typename CaseOf<Ops>::type...>(in_order_, operations_);
   }
 
  private:
@@ -248,7 +250,7 @@ template <Selectable Op>
 template <Selectable... Ops>
   requires(sizeof...(Ops) > 0)
 [[nodiscard]] auto select(Ops... operations) {
-  return detail::Selection<Ops...>(false, std::move(operations)...);
+  return detail::Selection<std::atomic<bool>, Ops...>(false, std::move(operations)...);
 }
 
 /// The same, in the order given: of those that can be done when it is awaited, the first one. One that is always ready
@@ -256,7 +258,7 @@ template <Selectable... Ops>
 template <Selectable... Ops>
   requires(sizeof...(Ops) > 0)
 [[nodiscard]] auto select_in_order(Ops... operations) {
-  return detail::Selection<Ops...>(true, std::move(operations)...);
+  return detail::Selection<std::atomic<bool>, Ops...>(true, std::move(operations)...);
 }
 
 }  // namespace weir

@@ -16,10 +16,11 @@
 ///  learnt
 ///     while exploring, and exploring starts anew when more was learnt.
 ///
-/// A data race, a failed check, a deadlock, a livelock, and a store to a dead location fail the execution; it is then
+/// A data race, a failed check, a deadlock, a livelock, and an access to a dead location fail the execution; it is then
 /// repeated with a log. One thread; one `Checker` at a time.
 #pragma once
 
+#include <cxxabi.h>
 #include <ucontext.h>
 
 #include <algorithm>
@@ -57,6 +58,7 @@ struct Location {
   std::uint32_t version = 0;
   std::size_t id = 0;
   const char* kind = "";
+  bool dead = false;
   /// Of the release that a load of it synchronises with.
   Clock released{};
 };
@@ -159,7 +161,9 @@ class Checker {
     if (seen_.size() <= location.id) seen_.resize(location.id + 1);
     if (touched_.size() <= location.id) touched_.resize(location.id + 1);
   }
-  void died(const Location& location) {
+  void died(Location& location) {
+    // For who looks there all the same.
+    *static_cast<volatile bool*>(&location.dead) = true;
     for (const auto& buffer : buffers_) {
       for (const Entry& entry : buffer) {
         if (entry.location == &location) fail("a store is still on its way to a location that died");
@@ -168,6 +172,7 @@ class Checker {
   }
 
   std::uint64_t load(Location& location, bool acquire) {
+    must_live(location);
     if (now_ == main_thread) return location.value;
     point(&location, Access::read);
     for (auto entry = buffers_[now_].rbegin(); entry != buffers_[now_].rend(); ++entry) {
@@ -179,6 +184,7 @@ class Checker {
     return note("load", location, location.value);
   }
   void store(Location& location, std::uint64_t value, bool release, bool sequential) {
+    must_live(location);
     point(&location, Access::write);
     const Entry entry{&location, value, release ? clock_[now_] : Clock{}};
     if (release) ++clock_[now_][now_];
@@ -196,6 +202,7 @@ class Checker {
   /// `change` gives the new value.
   template <class Change>
   std::uint64_t modify(Location& location, bool acquire, bool release, Change&& change) {
+    must_live(location);
     point(&location, Access::write);
     drain_own();
     settle(location);
@@ -338,6 +345,10 @@ class Checker {
     bool fresh = true;
   };
 
+  void must_live(const Location& location) {
+    if (*static_cast<const volatile bool*>(&location.dead)) fail("an access to a location that died");
+  }
+
   [[nodiscard]] std::string who() const { return "t" + std::to_string(now_) + ": "; }
   std::uint64_t note(const char* what, const Location& location, std::uint64_t value) {
     if (log_ && now_ != main_thread) [[unlikely]] {
@@ -428,7 +439,20 @@ class Checker {
 
   // Fibers.
 
+  /// What the C++ runtime knows of exceptions that are under way, by thread: each fiber has its own.
+  struct Exceptions {
+    void* caught = nullptr;
+    unsigned uncaught = 0;
+
+    static Exceptions& now() noexcept { return *reinterpret_cast<Exceptions*>(abi::__cxa_get_globals()); }
+  };
+  static void swap(ucontext_t& from, ucontext_t& to) {
+    const Exceptions mine = Exceptions::now();
+    swapcontext(&from, &to);
+    Exceptions::now() = mine;
+  }
   static void body() {
+    Exceptions::now() = {};
     Checker* const self = instance_;
     for (;;) {
       const std::size_t me = self->now_;
@@ -446,9 +470,9 @@ class Checker {
       fiber.context.uc_link = nullptr;
       makecontext(&fiber.context, &body, 0);
     }
-    swapcontext(&from, &fiber.context);
+    swap(from, fiber.context);
   }
-  void to_main() { swapcontext(&fibers_[now_].context, &main_); }
+  void to_main() { swap(fibers_[now_].context, main_); }
 
   // Scheduling.
 

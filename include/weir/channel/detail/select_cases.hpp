@@ -2,13 +2,13 @@
 ///
 /// Protocol (`Choice` in waiter.hpp, and rule 6 of core.hpp):
 ///  1. `enter` puts the waiter in its channel's queue, one channel after the other, so that never two locks are held.
-///  It
-///     may find that its operation can be done now: then it takes the claim itself, under the lock, and does it.
+///     It may find that its operation can be done now: then it takes the claim itself, under the lock, and does it.
 ///  2. Who serves a waiter takes the claim first, under the lock of that waiter's channel. `lost`: it was taken for
 ///     another one; nothing was done, and nothing was moved.
 ///  3. `leave` takes the waiter out under the lock, if nobody else has. Only when all have left is the claim reset.
 ///  4. Who owns the select may take the claim as well, on its home: a timer, a cancel, the end of the frame.
-/// tests/channel/select_test.cpp breaks when one of these is broken.
+/// tests/channel/select_test.cpp breaks when one of these is broken; model_check_select_test.cpp beside it tries every
+/// interleaving of a select with those who serve, close and cancel it.
 #pragma once
 
 #include <cstddef>
@@ -32,11 +32,13 @@ concept AsCase = requires(Op& operation) { operation.take_core(); };
 
 /// What the cases of a select know of it.
 struct SelectCommon {
+  explicit SelectCommon(Choice& c) noexcept : choice(c) {}
+
   /// The claim was taken by the select itself.
   void wake() noexcept { home().resume_here(choice.promise->resumable()); }
   [[nodiscard]] Home& home() const noexcept { return choice.promise->home(); }
 
-  Choice choice;
+  Choice& choice;
 };
 
 template <class T, class Sync>

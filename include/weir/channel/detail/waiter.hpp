@@ -32,7 +32,14 @@ struct Waiter;
 /// claim, and the others leave it alone. The claim is taken under the lock of the channel that the waiter is in, before
 /// a value is moved; it is never given back while one of the waiters is in a queue.
 struct Choice {
-  std::atomic<bool> claimed{false};
+  Choice() = default;
+  Choice(const Choice&) = delete;
+  Choice& operator=(const Choice&) = delete;
+
+  /// For `w`, or (null) for the select itself, on its home: false when it was taken.
+  [[nodiscard]] virtual bool claim(Waiter* w) noexcept = 0;
+  [[nodiscard]] virtual bool claimed() const noexcept = 0;
+
   /// Written by who took the claim; read by the one that waits once it was woken. Null: its own home took it.
   Waiter* winner = nullptr;
   /// Woken instead, when the value that it was claimed for could not be built: it begins again.
@@ -40,11 +47,28 @@ struct Choice {
   /// The coroutine that waits.
   Promise* promise = nullptr;
 
-  [[nodiscard]] bool claim(Waiter* w) noexcept {
-    if (claimed.exchange(true, std::memory_order_acq_rel)) return false;
+ protected:
+  ~Choice() = default;
+};
+
+/// The claim itself. `Flag`: an atomic of bool; tests/channel/model_check_select_test.cpp has its own.
+template <class Flag>
+class ClaimedBy final : public Choice {
+ public:
+  [[nodiscard]] bool claim(Waiter* w) noexcept override {
+    if (taken_.exchange(true, std::memory_order_acq_rel)) return false;
     winner = w;
     return true;
   }
+  [[nodiscard]] bool claimed() const noexcept override { return taken_.load(std::memory_order_relaxed); }
+  /// When none of the waiters is in a queue.
+  void give_back() noexcept {
+    winner = nullptr;
+    taken_.store(false, std::memory_order_relaxed);
+  }
+
+ private:
+  Flag taken_{false};
 };
 
 /// What fires for a completion handler, and the key that its cancellation knows it by, which is never used twice.
@@ -96,9 +120,7 @@ struct Waiter {
   }
   /// Under the channel's lock, before it is served: false when it must not be, because its select has been already.
   [[nodiscard]] bool claim() noexcept { return who != Who::select || choice->claim(this); }
-  [[nodiscard]] bool lost() const noexcept {
-    return who == Who::select && choice->claimed.load(std::memory_order_relaxed);
-  }
+  [[nodiscard]] bool lost() const noexcept { return who == Who::select && choice->claimed(); }
 
   template <class Wakes>
   void finish(WaitState how, Wakes& wakes) noexcept {
