@@ -10,6 +10,7 @@
 #include <weir/sim/explore.hpp>
 
 #include "channel/support.hpp"
+#include "channel/timed_world.hpp"
 #include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
 
@@ -199,12 +200,6 @@ TEST_CASE("timed: nothing is allocated by receive_some, reserve or send_all, whe
   CHECK(timed_out == 3);
 }
 
-/// One sends by permits, one in runs, two receive in runs: all with little patience.
-struct Scene {
-  bool act_cancels = false;
-  std::size_t victim = 0;
-};
-
 /// Items to be moved from: unlike a view, it may be given away.
 class Rest {
  public:
@@ -217,115 +212,69 @@ class Rest {
   Item* last_;
 };
 
-struct Kept {
-  Ledger ledger;
-  std::vector<std::unique_ptr<Root>> roots;
-  std::optional<weir::ChannelSender<Item>> tx;
-  std::optional<weir::ChannelReceiver<Item>> rx;
-  std::vector<int> sent;
-  std::map<int, int> received;
-
-  Task<> sends_by_permits(int first) {
-    const auto out = *tx;
-    for (int i = 0; i < 3; ++i) {
-      for (int tries = 0;; ++tries) {
-        try {
-          auto permit = co_await out.reserve_for(1ms);
-          permit.emplace(ledger, first + i);
-          sent.push_back(first + i);
-          break;
-        } catch (const weir::Error& error) {
-          if (error.code() != Errc::timed_out) throw;
-          if (tries == 5) co_return;
-        }
-      }
-    }
-  }
-  Task<> sends_in_runs(int first) {
-    const auto out = *tx;
-    std::vector<Item> items;
-    for (int i = 0; i < 4; ++i) items.emplace_back(ledger, first + i);
-    std::size_t gone = 0;
-    for (int tries = 0; gone < items.size() && tries < 6; ++tries) {
-      Errc code{};
-      Rest rest(items.data() + gone, items.data() + items.size());
-      const std::size_t before = gone;
+Task<> sends_by_permits(Impatient& kept, int first) {
+  const auto out = *kept.tx;
+  for (int i = 0; i < 3; ++i) {
+    for (int tries = 0;; ++tries) {
       try {
-        gone += co_await out.send_all_for(std::move(rest), 2ms);
-      } catch (const weir::PartialSend& partial) {
-        gone += partial.sent();
-        code = static_cast<Errc>(partial.code().value());
-      }
-      for (std::size_t i = before; i < gone; ++i) sent.push_back(first + static_cast<int>(i));
-      for (std::size_t i = 0; i < items.size(); ++i) {
-        ensure(items[i].moved_from() == (i < gone), "what was sent is not what was moved from");
-      }
-      if (code != Errc{} && code != Errc::timed_out) throw weir::Error(code);
-    }
-  }
-  Task<> receives() {
-    const auto in = *rx;
-    for (int idle = 0; idle < 6;) {
-      std::vector<Item> items;
-      try {
-        const auto count = co_await in.receive_some_for(items, 2, 1ms);
-        ensure(count == items.size() && count != 0, "an open channel gave nothing");
-        for (const auto& item : items) ++received[item.id()];
-        co_await weir::sleep_for(1ms);
+        auto permit = co_await out.reserve_for(1ms);
+        permit.emplace(kept.ledger, first + i);
+        kept.sent.push_back(first + i);
+        break;
       } catch (const weir::Error& error) {
-        for (const auto& item : items) ensure(received.contains(item.id()), "a value came with the end of its time");
         if (error.code() != Errc::timed_out) throw;
-        ++idle;
+        if (tries == 5) co_return;
       }
     }
   }
-};
+}
+Task<> sends_in_runs(Impatient& kept, int first) {
+  const auto out = *kept.tx;
+  std::vector<Item> items;
+  for (int i = 0; i < 4; ++i) items.emplace_back(kept.ledger, first + i);
+  std::size_t gone = 0;
+  for (int tries = 0; gone < items.size() && tries < 6; ++tries) {
+    Errc code{};
+    Rest rest(items.data() + gone, items.data() + items.size());
+    const std::size_t before = gone;
+    try {
+      gone += co_await out.send_all_for(std::move(rest), 2ms);
+    } catch (const weir::PartialSend& partial) {
+      gone += partial.sent();
+      code = static_cast<Errc>(partial.code().value());
+    }
+    for (std::size_t i = before; i < gone; ++i) kept.sent.push_back(first + static_cast<int>(i));
+    for (std::size_t i = 0; i < items.size(); ++i) {
+      ensure(items[i].moved_from() == (i < gone), "what was sent is not what was moved from");
+    }
+    if (code != Errc{} && code != Errc::timed_out) throw weir::Error(code);
+  }
+}
+Task<> receives_runs(Impatient& kept) {
+  const auto in = *kept.rx;
+  for (int idle = 0; idle < 6;) {
+    std::vector<Item> items;
+    try {
+      const auto count = co_await in.receive_some_for(items, 2, 1ms);
+      ensure(count == items.size() && count != 0, "an open channel gave nothing");
+      for (const auto& item : items) ++kept.received[item.id()];
+      co_await weir::sleep_for(1ms);
+    } catch (const weir::Error& error) {
+      for (const auto& item : items) ensure(kept.received.contains(item.id()), "a value came with the end of its time");
+      if (error.code() != Errc::timed_out) throw;
+      ++idle;
+    }
+  }
+}
 
-auto race(Scene scene) {
-  return [scene](Simulator& sim) {
-    auto& kept = sim.keep<Kept>();
-    {
-      auto [tx, rx] = weir::make_channel<Item>(sim, {.capacity = 2});
-      kept.tx.emplace(std::move(tx));
-      kept.rx.emplace(std::move(rx));
-    }
-    kept.roots.push_back(std::make_unique<Root>(sim, kept.sends_by_permits(100)));
-    kept.roots.push_back(std::make_unique<Root>(sim, kept.sends_in_runs(200)));
-    for (int i = 0; i < 2; ++i) kept.roots.push_back(std::make_unique<Root>(sim, kept.receives()));
-    sim.on_step([&kept] {
-      const auto stats = kept.rx->stats();
-      ensure(adds_up(stats), "admitted values are missing");
-      ensure(stats.waiting_receivers == 0 || stats.buffered == 0, "a receiver waits though a value is there");
-      ensure(stats.waiting_senders == 0 || stats.buffered + stats.reserved == stats.capacity,
-             "a sender waits though there is room");
-    });
-    sim.on_action([&kept, &sim, &scene] {
-      if (scene.act_cancels) {
-        kept.roots[scene.victim]->cancel();
-      } else {
-        sim.stop();
-      }
-    });
-    sim.run();
-    const bool stopped = sim.stopped();
-    sim.shut_down();
-    while (const auto item = kept.rx->try_receive()) ++kept.received[item->id()];
-    for (const auto& [id, times] : kept.received) ensure(times == 1, "a value was received twice");
-    for (const int id : kept.sent) {
-      ensure(stopped || kept.received.contains(id) || kept.ledger.ends[id] == 1, "a value that was sent was lost");
-    }
-    const auto stats = kept.rx->stats();
-    ensure(adds_up(stats), "admitted values are missing");
-    ensure(stopped || stats.received == kept.received.size(), "what was received is not what was counted");
-    ensure(stopped || stats.admitted == kept.sent.size(), "what was sent is not what was counted");
-    ensure(stats.reserved == 0, "a permit was not given back");
-    ensure(stats.waiting_senders == 0 && stats.waiting_receivers == 0, "somebody still waits");
-    kept.tx.reset();
-    kept.rx.reset();
-    kept.roots.clear();
-    ensure(kept.ledger.live == 0, "a value was not destroyed");
-    for (const auto& [id, times] : kept.ledger.ends) ensure(times == 1, "a value was destroyed twice");
-  };
+/// One sends by permits, one in runs, two receive in runs.
+auto race(Disturbance how) {
+  return race_of(2, how, [](Impatient& kept) {
+    kept.in_runs = true;
+    kept.start(sends_by_permits(kept, 100));
+    kept.start(sends_in_runs(kept, 200));
+    for (int i = 0; i < 2; ++i) kept.start(receives_runs(kept));
+  });
 }
 
 TEST_CASE("timed: runs and permits whose time ends just as they are served lose nothing, under every schedule tried",
@@ -335,7 +284,7 @@ TEST_CASE("timed: runs and permits whose time ends just as they are served lose 
 
 TEST_CASE("timed: a cancel at any step of runs and permits loses nothing", "[explore]") {
   for (const std::size_t victim : {0U, 1U, 2U}) {
-    REQUIRE_NOTHROW(explore_each_step(race({.act_cancels = true, .victim = victim})));
+    REQUIRE_NOTHROW(explore_each_step(race({.cancels = true, .victim = victim})));
   }
 }
 

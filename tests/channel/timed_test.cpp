@@ -8,6 +8,7 @@
 #include <weir/sim/explore.hpp>
 
 #include "channel/support.hpp"
+#include "channel/timed_world.hpp"
 #include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
 
@@ -35,10 +36,7 @@ TEMPLATE_TEST_CASE("timed: a receive that nothing comes for throws timed_out at 
   CHECK(rx.try_receive() == 1);
 }
 
-TEMPLATE_TEST_CASE(
-    "timed: a send that finds no room throws timed_out and "
-    "gives the value back",
-    "", Shared, Local) {
+TEMPLATE_TEST_CASE("timed: a send that finds no room throws timed_out and gives the value back", "", Shared, Local) {
   Simulator sim(1);
   auto [tx, rx] = TestType::template make<std::unique_ptr<int>>(sim, {.capacity = 1});
   auto& out = tx;
@@ -174,110 +172,58 @@ TEST_CASE("timed: nothing is allocated, whether the time comes or not", "[alloca
   CHECK(timed_out == 3);
 }
 
-/// Senders and receivers whose patience ends just when a value, or room, comes.
+/// Each sends three values, or receives until nothing has come for a while.
 struct Race {
   std::size_t senders = 2;
   std::size_t receivers = 2;
-  bool act_cancels = false;
-  std::size_t victim = 0;
+  Disturbance how{};
 };
 
-auto race(Race plan) {
-  return [plan](Simulator& sim) {
-    struct Kept {
-      Ledger ledger;
-      std::vector<std::unique_ptr<Root>> roots;
-      std::optional<weir::ChannelSender<Item>> tx;
-      std::optional<weir::ChannelReceiver<Item>> rx;
-      std::map<int, int> sent;
-      std::map<int, int> received;
-    };
-    auto& kept = sim.keep<Kept>();
-    auto [tx, rx] = weir::make_channel<Item>(sim, {.capacity = 1});
-    kept.tx.emplace(std::move(tx));
-    kept.rx.emplace(std::move(rx));
-    for (std::size_t who = 0; who < plan.senders; ++who) {
-      kept.roots.push_back(std::make_unique<Root>(sim, [&kept, who]() -> Task<> {
-        const auto out = *kept.tx;
-        for (int i = 0; i < 3; ++i) {
-          const int id = static_cast<int>(who) * 100 + i;
-          Item item(kept.ledger, id);
-          for (int tries = 0;; ++tries) {
-            try {
-              co_await out.send_for(std::move(item), 2ms);
-              ++kept.sent[id];
-              break;
-            } catch (const weir::Error& error) {
-              ensure(item.id() == id, "a value that was not sent is not with its sender");
-              if (error.code() != Errc::timed_out) throw;
-              if (tries == 5) co_return;
-            }
-          }
-          co_await weir::sleep_for(1ms);
-        }
-      }));
-    }
-    for (std::size_t who = 0; who < plan.receivers; ++who) {
-      kept.roots.push_back(std::make_unique<Root>(sim, [&kept]() -> Task<> {
-        const auto in = *kept.rx;
-        for (int idle = 0; idle < 6;) {
-          std::optional<Item> item;
-          try {
-            item = co_await in.receive_for(1ms);
-          } catch (const weir::Error& error) {
-            if (error.code() != Errc::timed_out) throw;
-            ++idle;
-            continue;
-          }
-          ensure(item.has_value(), "an open channel ended");
-          ++kept.received[item->id()];
-          co_await weir::sleep_for(1ms);
-        }
-      }));
-    }
-    sim.on_step([&kept] {
-      const auto stats = kept.rx->stats();
-      ensure(adds_up(stats), "admitted values are missing");
-      ensure(stats.waiting_receivers == 0 || stats.buffered == 0, "a receiver waits though a value is there");
-      ensure(stats.waiting_senders == 0 || stats.buffered == stats.capacity, "a sender waits though there is room");
-    });
-    sim.on_action([&kept, &sim, &plan] {
-      if (plan.act_cancels) {
-        kept.roots[plan.victim]->cancel();
-      } else {
-        sim.stop();
+Task<> sends(Impatient& kept, int first) {
+  const auto out = *kept.tx;
+  for (int i = 0; i < 3; ++i) {
+    const int id = first + i;
+    Item item(kept.ledger, id);
+    for (int tries = 0;; ++tries) {
+      try {
+        co_await out.send_for(std::move(item), 2ms);
+        kept.sent.push_back(id);
+        break;
+      } catch (const weir::Error& error) {
+        ensure(item.id() == id, "a value that was not sent is not with its sender");
+        if (error.code() != Errc::timed_out) throw;
+        if (tries == 5) co_return;
       }
-    });
-    sim.run();
-    const bool stopped = sim.stopped();
-    sim.shut_down();
-    while (const auto item = kept.rx->try_receive()) ++kept.received[item->id()];
-    std::size_t received = 0;
-    for (const auto& [id, times] : kept.received) {
-      ensure(times == 1, "a value was received twice");
-      ++received;
     }
-    for (const auto& [id, times] : kept.sent) {
-      ensure(times == 1, "a value was sent twice");
-      ensure(stopped || kept.received.contains(id) || kept.ledger.ends[id] == 1, "a value that was sent was lost");
+    co_await weir::sleep_for(1ms);
+  }
+}
+Task<> receives(Impatient& kept) {
+  const auto in = *kept.rx;
+  for (int idle = 0; idle < 6;) {
+    std::optional<Item> item;
+    try {
+      item = co_await in.receive_for(1ms);
+    } catch (const weir::Error& error) {
+      if (error.code() != Errc::timed_out) throw;
+      ++idle;
+      continue;
     }
-    const auto stats = kept.rx->stats();
-    ensure(adds_up(stats), "admitted values are missing");
-    ensure(stats.received == received, "what was received is not what was counted");
-    if (!stopped) ensure(stats.dropped == 0, "a value was dropped");
-    ensure(stats.waiting_senders == 0 && stats.waiting_receivers == 0, "somebody still waits");
-    kept.tx.reset();
-    kept.rx.reset();
-    kept.roots.clear();
-    ensure(kept.ledger.live == 0, "a value was not destroyed");
-    for (const auto& [id, times] : kept.ledger.ends) ensure(times == 1, "a value was destroyed twice");
-  };
+    ensure(item.has_value(), "an open channel ended");
+    ++kept.received[item->id()];
+    co_await weir::sleep_for(1ms);
+  }
 }
 
-TEST_CASE(
-    "timed: a value that comes at the very instant is received or stays, "
-    "under every schedule tried",
-    "[explore]") {
+auto race(Race plan) {
+  return race_of(1, plan.how, [plan](Impatient& kept) {
+    for (std::size_t i = 0; i < plan.senders; ++i) kept.start(sends(kept, static_cast<int>(i) * 100));
+    for (std::size_t i = 0; i < plan.receivers; ++i) kept.start(receives(kept));
+  });
+}
+
+TEST_CASE("timed: a value that comes at the very instant is received or stays, under every schedule tried",
+          "[explore]") {
   REQUIRE_NOTHROW(explore(race({})));
   REQUIRE_NOTHROW(explore(race({.senders = 3, .receivers = 1})));
   REQUIRE_NOTHROW(explore(race({.senders = 1, .receivers = 3})));
@@ -285,7 +231,7 @@ TEST_CASE(
 
 TEST_CASE("timed: a cancel at any step loses nothing", "[explore]") {
   for (const std::size_t victim : {0U, 2U}) {
-    REQUIRE_NOTHROW(explore_each_step(race({.act_cancels = true, .victim = victim})));
+    REQUIRE_NOTHROW(explore_each_step(race({.how = {.cancels = true, .victim = victim}})));
   }
 }
 
