@@ -9,13 +9,31 @@ namespace {
 using namespace weir_test;
 
 /// Decides as often as it can, with workers that it parks, wakes and starts.
-weir::Adaptive restless() {
+weir::Adaptive restless(std::size_t start = 2) {
   return weir::adaptive({.max_concurrency = 3,
-                         .start_concurrency = 2,
+                         .start_concurrency = start,
                          .window = std::chrono::microseconds(100),
                          .cooling = std::chrono::microseconds(100),
                          .gain = 0.01});
 }
+
+/// Whether it went up, and down, and up after it went down.
+struct Moves {
+  bool more = false;
+  bool less = false;
+  bool again = false;
+
+  void look_at(const weir::Adaptive& strategy) {
+    bool fewer = false;
+    for (const auto& step : strategy.trace()) {
+      const bool rises = step.to.concurrency > step.from.concurrency;
+      fewer = fewer || step.to.concurrency < step.from.concurrency;
+      more = more || rises;
+      less = less || fewer;
+      again = again || (fewer && rises);
+    }
+  }
+};
 
 SceneOptions many() {
   SceneOptions options;
@@ -27,21 +45,33 @@ SceneOptions many() {
 }  // namespace
 
 TEST_CASE("adaptive: cancelled at each level, dropped and destroyed at every step") {
+  Moves moves;
+  for (const std::size_t start : {2u, 3u}) {
+    const weir::Adaptive strategy = restless(start);
+    REQUIRE_NOTHROW(explore_strategy(
+        strategy,
+        [&](Scene& scene, const SceneFinal& final, weir::sim::Simulator&) {
+          ensure(scene.record.at_once <= 3 && final.stats().workers <= 3, "three at a time");
+          moves.look_at(strategy);
+        },
+        many()));
+  }
+  CHECK(moves.more);
+  CHECK(moves.less);
+}
+
+TEST_CASE("adaptive: those who were parked are woken, in any order") {
+  Moves moves;
+  SceneOptions options = many();
+  options.events = 120;
+  options.waiting_receiver = true;
   const weir::Adaptive strategy = restless();
-  bool more = false;
-  bool less = false;
-  REQUIRE_NOTHROW(explore_strategy(
-      strategy,
-      [&](Scene& scene, const SceneFinal& final, weir::sim::Simulator&) {
-        ensure(scene.record.at_once <= 3 && final.stats().workers <= 3, "three at a time");
-        for (const auto& step : strategy.trace()) {
-          more = more || step.to.concurrency > step.from.concurrency;
-          less = less || step.to.concurrency < step.from.concurrency;
-        }
-      },
-      many()));
-  CHECK(more);
-  CHECK(less);
+  REQUIRE_NOTHROW(weir::sim::explore(
+      scene_of(options, strategy, Action::none, [&](Scene&, const SceneFinal& final, weir::sim::Simulator&) {
+        ensure(static_cast<bool>(final) && final.stats().processed == 120, "everything was processed");
+        moves.look_at(strategy);
+      })));
+  CHECK(moves.again);
 }
 
 TEST_CASE("adaptive: errors, timeouts and a sender that throws lose nothing") {

@@ -40,6 +40,23 @@ class Server {
   std::size_t most_ = 0;
 };
 
+/// Something that serves six at once and refuses the others soon.
+class Refusing {
+ public:
+  weir::Task<> serve() {
+    if (at_once_ >= 6) {
+      co_await weir::sleep_for(1ms);
+      throw weir::Error(weir::Errc::invalid_argument, "busy");
+    }
+    ++at_once_;
+    co_await weir::sleep_for(10ms);
+    --at_once_;
+  }
+
+ private:
+  int at_once_ = 0;
+};
+
 auto numbers(int n) {
   return [n, i = 0]() mutable -> std::optional<int> { return i < n ? std::optional(i++) : std::nullopt; };
 }
@@ -125,6 +142,52 @@ TEST_CASE("adaptive: it finds the size of batches as well") {
   CHECK(strategy.current().concurrency == 8);
 }
 
+TEST_CASE("adaptive: what fails fast, or has to be tried again, is no reason for more of it") {
+  for (const bool again : {false, true}) {
+    weir::sim::Simulator sim;
+    Refusing server;
+    auto strategy = weir::adaptive({.max_concurrency = 60, .start_concurrency = again ? 1u : 40u});
+    auto emits = weir::emits<int>(sim);
+    emits.on_error(weir::continue_);
+    if (again) emits.on_error(weir::retry(weir::RetryPolicy::fixed(3ms).max_attempts(1000)));
+    auto stream = std::move(emits)
+                      .sender(numbers(6000))
+                      .receiver(strategy, [&server](const auto&) { return server.serve(); })
+                      .start();
+    const auto final = final_of(sim, stream);
+    REQUIRE(final.stats().balanced());
+    INFO(again << '\n' << strategy.csv());
+    CHECK(strategy.current().concurrency >= 5);
+    CHECK(strategy.current().concurrency <= 7);
+    // Many fail only until it has found that out.
+    const auto trace = strategy.trace();
+    CHECK(std::ranges::any_of(trace, [](const auto& step) { return step.failed > 0.1; }));
+    if (again) {
+      CHECK(final.stats().processed == 6000);
+    } else {
+      CHECK(trace.front().reason == weir::AdaptiveReason::failing);
+      CHECK(final.stats().failed < 2000);
+    }
+  }
+}
+
+TEST_CASE("adaptive: batches that fail are no throughput") {
+  weir::sim::Simulator sim;
+  Refusing server;
+  auto strategy = weir::adaptive({.max_concurrency = 60});
+  auto stream = weir::emits<int>(sim)
+                    .on_error(weir::continue_)
+                    .sender(numbers(60'000))
+                    .receiver(strategy.batched(16), [&server](const auto&) { return server.serve(); })
+                    .start();
+  const auto final = final_of(sim, stream);
+  REQUIRE(final.stats().balanced());
+  INFO(strategy.csv());
+  CHECK(strategy.current().concurrency >= 5);
+  CHECK(strategy.current().concurrency <= 7);
+  CHECK(strategy.current().batch == 16);
+}
+
 TEST_CASE("adaptive: the trace is bounded, in order, and leads to where it is") {
   weir::sim::Simulator sim;
   auto strategy = weir::adaptive({.max_concurrency = 64, .cooling = 50ms, .trace_length = 8});
@@ -155,6 +218,9 @@ TEST_CASE("adaptive: a step as text") {
   step.throughput = 812.34;
   step.latency = 0.00492;
   CHECK(weir::to_string(step) == "    1.240 s  concurrency 4 -> 8  probe more  812.3 events/s  4.920 ms");
+  step.failed = 0.125;
+  CHECK(weir::to_string(step) == "    1.240 s  concurrency 4 -> 8  probe more  812.3 events/s  4.920 ms  12.5 % fail");
+  step.failed = 0;
   step.to.batch = 2;
   CHECK(weir::to_string(step) == "    1.240 s  concurrency 4 -> 8  batch 1 -> 2  probe more  812.3 events/s  4.920 ms");
 }
@@ -201,6 +267,9 @@ TEST_CASE("adaptive: settings that contradict each other are refused") {
   CHECK(refused({.gain = 0}));
   CHECK(refused({.gain = 1}));
   CHECK(refused({.change = 0}));
+  CHECK(refused({.failing = 0}));
+  CHECK(refused({.failing = 1.1}));
+  CHECK_FALSE(refused({.failing = 1}));
   CHECK_FALSE(refused({.min_concurrency = 500}));
   CHECK_FALSE(refused({}));
 }

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <cstdint>
 #include <functional>
+#include <utility>
 #include <vector>
 
 namespace {
@@ -15,10 +16,11 @@ using weir::detail::HillClimb;
 using weir::detail::WindowMeasurement;
 using namespace std::chrono_literals;
 
-/// What a workload does at a point: events a second, and how many workers are busy.
+/// What a workload does at a point: events a second, how many workers are busy, and which part of the events fails.
 struct Response {
   double rate;
   double in_use;
+  double failed = 0;
 };
 using Workload = std::function<Response(AdaptivePoint)>;
 
@@ -35,6 +37,23 @@ Workload suffering(double permits, double seconds) {
     const auto workers = static_cast<double>(p.concurrency);
     const double over = std::max(0.0, workers - permits);
     return Response{std::min(workers, permits) / (seconds * (1 + over / permits)), workers};
+  };
+}
+/// Serves so many at once, and refuses the others within no time.
+Workload refusing(double permits, double seconds) {
+  return [=](AdaptivePoint p) {
+    const auto workers = static_cast<double>(p.concurrency);
+    const double served = std::min(workers, permits) / seconds;
+    const double refused = std::max(0.0, workers - permits) / (seconds / 10);
+    return Response{served + refused, workers, refused / (served + refused)};
+  };
+}
+/// Every so manieth event fails, whatever the workers do.
+Workload spoilt(double part, const Workload& otherwise) {
+  return [=](AdaptivePoint p) {
+    Response response = otherwise(p);
+    response.failed = part;
+    return response;
   };
 }
 /// So many events a second are emitted, whatever the workers do.
@@ -59,12 +78,16 @@ class Run {
       seen.length = 20ms;
       seen.events = static_cast<std::uint64_t>(is.rate * 0.020 * (1 + noise_ * dice()));
       seen.busy = std::chrono::nanoseconds(static_cast<std::int64_t>(is.in_use * 20e6));
+      seen.failed = static_cast<std::uint64_t>(static_cast<double>(seen.events) * is.failed);
+      most_ = std::max(most_, climb_.point().concurrency);
       if (const auto move = climb_.feed(seen)) moves.push_back(*move);
     }
   }
   [[nodiscard]] std::size_t concurrency() const { return climb_.point().concurrency; }
   [[nodiscard]] std::size_t batch() const { return climb_.point().batch; }
   [[nodiscard]] bool resting() const { return climb_.resting(); }
+  /// The most that it had since this was asked last.
+  [[nodiscard]] std::size_t most() { return std::exchange(most_, 0); }
   [[nodiscard]] bool moved_for(AdaptiveReason reason) const {
     return std::ranges::any_of(moves, [reason](const auto& move) { return move.reason == reason; });
   }
@@ -80,6 +103,7 @@ class Run {
 
   HillClimb climb_;
   double noise_;
+  std::size_t most_ = 0;
   weir::EventTime now_{1h};
   std::uint64_t state_ = 42;
 };
@@ -97,7 +121,7 @@ TEST_CASE("hill climb: it finds the least concurrency of nearly the best through
   for (const double permits : {1.0, 2.0, 5.0, 12.0, 40.0, 100.0}) {
     for (const std::size_t start : {1u, 7u, 128u}) {
       Run run(limits(128, start));
-      run.go(waiting(permits, 0.001), 40);
+      for (int i = 0; i < 60 && !run.resting(); ++i) run.go(waiting(permits, 0.001), 1);
       INFO(permits << " permits, from " << start << ": " << run.concurrency());
       CHECK(run.resting());
       CHECK(static_cast<double>(run.concurrency()) >= permits * 0.95);
@@ -173,11 +197,11 @@ TEST_CASE("hill climb: it climbs anew when the events take another time") {
   Run run(limits(128));
   run.go(waiting(4, 0.001), 60);
   REQUIRE(run.concurrency() <= 5);
-  run.go(waiting(64, 0.010), 30);
+  run.go(waiting(64, 0.010), 80);
   CHECK(run.moved_for(AdaptiveReason::changed));
   CHECK(run.concurrency() >= 60);
   run.moves.clear();
-  run.go(waiting(2, 0.0001), 30);
+  run.go(waiting(2, 0.0001), 80);
   CHECK(run.moved_for(AdaptiveReason::changed));
   CHECK(run.concurrency() <= 3);
 }
@@ -207,7 +231,7 @@ TEST_CASE("hill climb: workers that idle are not added to, and given up in time"
 
 TEST_CASE("hill climb: when there is less to do, it rests a while before workers go, and does not probe") {
   Run run(limits(128));
-  run.go(starved(1000, 0.010), 40);
+  run.go(starved(1000, 0.010), 80);
   REQUIRE(run.resting());
   REQUIRE(run.concurrency() >= 10);
   run.moves.clear();
@@ -248,6 +272,119 @@ TEST_CASE("hill climb: it finds the batch size as well") {
   CHECK(run.concurrency() <= 5);
 }
 
+TEST_CASE("hill climb: when events take longer it tries less first") {
+  for (const bool suffers : {false, true}) {
+    Run run(limits(128));
+    run.go(waiting(32, 0.010), 60);
+    REQUIRE(run.resting());
+    REQUIRE(run.concurrency() >= 30);
+    const std::size_t before = run.concurrency();
+    run.moves.clear();
+    static_cast<void>(run.most());
+    run.go(suffers ? suffering(4, 0.010) : waiting(64, 0.020), 40);
+    const auto changed = std::ranges::find(run.moves, AdaptiveReason::changed, &HillClimb::Move::reason);
+    REQUIRE(changed != run.moves.end());
+    CHECK(changed->to.concurrency < before);
+    INFO(run.concurrency());
+    CHECK(run.resting());
+    if (suffers) {
+      // What suffers is never pressed.
+      CHECK(run.most() <= before);
+      CHECK(run.concurrency() <= 5);
+    } else {
+      CHECK(run.concurrency() >= 60);
+    }
+  }
+}
+
+TEST_CASE("hill climb: when events take less time it tries more first") {
+  Run run(limits(128));
+  run.go(waiting(8, 0.010), 60);
+  run.moves.clear();
+  run.go(waiting(64, 0.002), 3);
+  const auto changed = std::ranges::find(run.moves, AdaptiveReason::changed, &HillClimb::Move::reason);
+  REQUIRE(changed != run.moves.end());
+  CHECK(changed->to.concurrency > changed->from.concurrency);
+}
+
+HillClimb::Limits careful(std::size_t most, std::size_t start = 1) {
+  HillClimb::Limits careful = limits(most, start);
+  careful.failing = 0.1;
+  return careful;
+}
+
+TEST_CASE("hill climb: what fails fast is no throughput") {
+  for (const std::size_t start : {1u, 16u, 100u}) {
+    for (const bool backs_off : {true, false}) {
+      Run run(backs_off ? careful(128, start) : limits(128, start));
+      run.go(refusing(16, 0.010), 100);
+      INFO("from " << start << ": " << run.concurrency());
+      CHECK(run.resting());
+      CHECK(run.concurrency() >= 13);
+      CHECK(run.concurrency() <= 17);
+    }
+  }
+}
+
+TEST_CASE("hill climb: it backs off by a tenth from what fails, and comes back in small steps") {
+  Run run(careful(128));
+  run.go(waiting(40, 0.010), 60);
+  REQUIRE(run.concurrency() >= 38);
+  const std::size_t before = run.concurrency();
+  run.moves.clear();
+  static_cast<void>(run.most());
+  run.go(refusing(30, 0.010), 60);
+  REQUIRE(run.moves.size() >= 2);
+  std::size_t from = before;
+  for (const auto& move : run.moves) {
+    if (move.reason != AdaptiveReason::failing) break;
+    CHECK(move.from.concurrency == from);
+    CHECK(move.to.concurrency == from * 9 / 10);
+    from = move.to.concurrency;
+  }
+  CHECK(from < before);
+  CHECK(run.moved_for(AdaptiveReason::recovered));
+  CHECK(run.most() <= before);
+  CHECK(run.concurrency() >= 26);
+  CHECK(run.concurrency() <= 31);
+}
+
+TEST_CASE("hill climb: when nothing works any more it keeps the least, until something does") {
+  Run run(careful(128));
+  run.go(waiting(40, 0.010), 60);
+  const std::size_t before = run.concurrency();
+  run.moves.clear();
+  run.go(spoilt(1, waiting(1000, 0.0001)), 100);
+  CHECK(run.concurrency() == 1);
+  for (const auto& move : run.moves) CHECK(move.reason == AdaptiveReason::failing);
+  run.go(waiting(40, 0.010), 60);
+  CHECK(run.moved_for(AdaptiveReason::recovered));
+  CHECK(run.concurrency() + 2 >= before);
+}
+
+TEST_CASE("hill climb: failures that don't come from its workers are taken for granted") {
+  Run run(careful(128));
+  run.go(spoilt(0.3, waiting(40, 0.010)), 150);
+  INFO(run.concurrency());
+  CHECK(run.concurrency() >= 38);
+  // Until there are more of them, or there were none for long.
+  run.moves.clear();
+  run.go(spoilt(0.5, waiting(40, 0.010)), 5);
+  CHECK(run.moved_for(AdaptiveReason::failing));
+  run.go(waiting(40, 0.010), 200);
+  REQUIRE(run.concurrency() >= 38);
+  run.moves.clear();
+  run.go(spoilt(0.3, waiting(40, 0.010)), 5);
+  CHECK(run.moved_for(AdaptiveReason::failing));
+}
+
+TEST_CASE("hill climb: a few that fail do not matter") {
+  Run run(careful(128));
+  run.go(spoilt(0.05, waiting(40, 0.010)), 150);
+  CHECK_FALSE(run.moved_for(AdaptiveReason::failing));
+  CHECK(run.concurrency() >= 38);
+}
+
 TEST_CASE("hill climb: windows without events tell nothing") {
   HillClimb climb(limits(8));
   WindowMeasurement nothing;
@@ -259,4 +396,5 @@ TEST_CASE("hill climb: windows without events tell nothing") {
 TEST_CASE("hill climb: every reason has a name") {
   CHECK(std::string(weir::to_string(AdaptiveReason::probe_more)) == "probe more");
   CHECK(std::string(weir::to_string(AdaptiveReason::idle)) == "idle");
+  CHECK(std::string(weir::to_string(AdaptiveReason::recovered)) == "recovered");
 }

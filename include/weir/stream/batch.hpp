@@ -92,6 +92,15 @@ class EventBatch {
     }
   }
 
+  /// For strategies that adapt, also such as make no batches: how many events failed since this was asked last, those
+  /// that are tried again included. Where a chain of error policies decides, those of the whole stream, each told to
+  /// one worker; else the worker's own. `known` is the caller's, one a worker, from 0.
+  [[nodiscard]] static std::uint64_t take_failures(const D& drain, std::uint64_t& known) noexcept {
+    if (drain.handler_) return drain.handler_->take_failures();
+    const std::uint64_t failed = drain.counters_.failed.load(std::memory_order_relaxed);
+    return failed - std::exchange(known, failed);
+  }
+
  private:
   friend class detail::RunInserter<EventBatch, typename D::Element>;
 

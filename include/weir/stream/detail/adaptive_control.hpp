@@ -14,6 +14,7 @@
 #include <algorithm>
 #include <atomic>
 #include <chrono>
+#include <cmath>
 #include <cstddef>
 #include <cstdint>
 #include <memory>
@@ -36,11 +37,17 @@ struct WorkMeter {
   std::uint64_t steps = 0;
   EventTime::duration busy{};
   EventTime told{};
+  /// How many of the events failed, or needed another try.
+  std::uint64_t failed = 0;
+  /// Of the times of the steps, in seconds: how much they differ.
+  double squares = 0;
 
   void add(std::uint64_t n, EventTime::duration took) noexcept {
     events += n;
     ++steps;
     busy += took;
+    const double seconds = std::chrono::duration<double>(took).count();
+    squares += seconds * seconds;
   }
 };
 
@@ -95,7 +102,7 @@ class AdaptiveControl {
     // What ends in step belongs to one window: it is cut between two steps, if there are any.
     const bool apart = now - last_ >= gap_;
     const Duration length = last_ - begin_;
-    const bool measured = length >= window_of_now() && (events_ >= enough || length >= 8 * window_);
+    const bool measured = length >= window_of_now() && (seen_enough() || length >= longest_window());
     if (began_ && measured && (apart || length >= 2 * window_of_now())) close_window();
     const std::size_t owed = follow(wakes);
     if (!began_ && last_ >= from_ && (apart || last_ >= from_ + step_)) {
@@ -105,8 +112,11 @@ class AdaptiveControl {
     events_ += meter.events;
     steps_ += meter.steps;
     busy_ += meter.busy;
+    failed_ += meter.failed;
+    squares_ += meter.squares;
     last_ = std::max(last_, now);
-    meter = {0, 0, {}, now};
+    meter = WorkMeter();
+    meter.told = now;
     return owed;
   }
   /// Takes back what `tell` asked for and what could not be started.
@@ -126,16 +136,33 @@ class AdaptiveControl {
   }
 
  private:
-  /// A window with fewer events is made longer.
-  static constexpr std::uint64_t enough = 16;
+  static constexpr std::uint64_t fewest_steps = 4;
+  static constexpr double most_steps = 32;
 
-  /// Events that take long need a longer window: as many come as there are workers each time.
-  [[nodiscard]] Duration window_of_now() const noexcept { return std::max(window_, 4 * step_); }
+  /// Events that take long need a longer window: as many come as there are workers each time. On its way it hurries:
+  /// what is clear is seen soon, and for what is not the climb asks for more windows.
+  [[nodiscard]] Duration window_of_now() const noexcept {
+    return climb_.resting() ? std::max(window_, 4 * step_) : std::max(window_ / 4, step_);
+  }
+  /// The square of the coefficient of variation of what a step takes.
+  [[nodiscard]] double spread() const noexcept {
+    const auto n = static_cast<double>(steps_);
+    const double mean = steps_ == 0 ? 0 : std::chrono::duration<double>(busy_).count() / n;
+    return mean > 0 ? std::max(0.0, squares_ / n / (mean * mean) - 1) : 0;
+  }
+  /// A window with fewer steps is made longer. They tell the less the more the times differ that they take.
+  [[nodiscard]] bool seen_enough() const noexcept {
+    return steps_ >= fewest_steps && static_cast<double>(steps_) >= most_steps * std::min(1.0, spread());
+  }
+  [[nodiscard]] Duration longest_window() const noexcept {
+    return climb_.resting() ? 8 * window_ : 16 * window_of_now();
+  }
 
   void begin_window() noexcept {
     begin_ = last_;
-    events_ = steps_ = 0;
+    events_ = steps_ = failed_ = 0;
     busy_ = {};
+    squares_ = 0;
   }
   void close_window() noexcept {
     WindowMeasurement seen;
@@ -143,6 +170,8 @@ class AdaptiveControl {
     seen.length = last_ - begin_;
     seen.events = events_;
     seen.busy = busy_;
+    seen.failed = failed_;
+    if (steps_ != 0) seen.noise = std::sqrt(spread() / static_cast<double>(steps_));
     if (steps_ != 0) step_ = busy_ / static_cast<Duration::rep>(steps_);
     gap_ = std::min<Duration>(step_ / 8, window_ / 4);
     if (const auto move = climb_.feed(seen)) {
@@ -194,7 +223,9 @@ class AdaptiveControl {
   EventTime last_;
   std::uint64_t events_ = 0;
   std::uint64_t steps_ = 0;
+  std::uint64_t failed_ = 0;
   Duration busy_{};
+  double squares_ = 0;
   /// How long a call of the receiver takes.
   Duration step_{};
   Duration gap_{};

@@ -15,8 +15,9 @@ struct AdaptiveStep {
   AdaptivePoint from;
   AdaptivePoint to;
   AdaptiveReason reason{};
-  double throughput = 0;  ///< events a second, in the window before
+  double throughput = 0;  ///< events done well a second, in the window before
   double latency = 0;     ///< for how long an event kept a worker, in seconds, on average
+  double failed = 0;      ///< which part of the events failed, or needed another try
 };
 
 namespace detail {
@@ -37,7 +38,8 @@ class AdaptiveLog {
     const std::lock_guard lock(mutex_);
     point_ = move.to;
     if (length_ == 0) return;
-    const AdaptiveStep step{seen.end - started_, move.from, move.to, move.reason, seen.throughput(), seen.latency()};
+    const AdaptiveStep step{seen.end - started_, move.from,      move.to,           move.reason,
+                            seen.throughput(),   seen.latency(), seen.failed_part()};
     if (steps_.size() < length_) {
       steps_.push_back(step);
     } else {

@@ -1,8 +1,10 @@
 /// A chain of error policies behind one type, so that a stream's type does not depend on it.
 #pragma once
 
+#include <atomic>
 #include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -31,7 +33,15 @@ class ErrorHandler {
   virtual ~ErrorHandler() = default;
 
   /// What is to be done about a failure. Asks the links from `link` on, and moves it behind the one that decided.
-  [[nodiscard]] virtual ErrorStep<T> decide(std::size_t& link, const FailedEvent<T>& failed, Home& home) const = 0;
+  [[nodiscard]] ErrorStep<T> decide(std::size_t& link, const FailedEvent<T>& failed, Home& home) const {
+    if (link == 0 && failed.attempts() == 1) failed_.fetch_add(failed.events().size(), std::memory_order_relaxed);
+    return decide_by_links(link, failed, home);
+  }
+  /// How many events failed since it was asked last, whether they are tried again or not. Any worker: each of these
+  /// events is told to one.
+  [[nodiscard]] std::uint64_t take_failures() const noexcept {
+    return failed_.load(std::memory_order_relaxed) == 0 ? 0 : failed_.exchange(0, std::memory_order_relaxed);
+  }
   /// The receiver returned.
   virtual void succeeded() const noexcept = 0;
   /// What becomes of what can't be tried again or put aside, such as an item that the collection refuses.
@@ -49,11 +59,14 @@ class ErrorHandler {
   }
 
  protected:
+  [[nodiscard]] virtual ErrorStep<T> decide_by_links(std::size_t& link, const FailedEvent<T>& failed,
+                                                     Home& home) const = 0;
   void set_guard(StreamGuard guard) { guard_.emplace(std::move(guard)); }
 
  private:
   mutable std::mutex mutex_;
   std::optional<StreamGuard> guard_;
+  mutable std::atomic<std::uint64_t> failed_{0};
 };
 
 template <class T, class... Links>
@@ -69,19 +82,6 @@ class ChainHandler final : public ErrorHandler<T> {
     std::apply([&](const auto&... each) { (bind(each), ...); }, links_);
   }
 
-  [[nodiscard]] ErrorStep<T> decide(std::size_t& link, const FailedEvent<T>& failed, Home& home) const override {
-    ErrorStep<T> step;
-    std::size_t number = 0;
-    const auto ask = [&](const auto& each) {
-      if (number++ < link) return false;
-      step = each.decide(failed, home);
-      link = number;
-      return step.letters || step.decision.kind() != ErrorDecision::Kind::next;
-    };
-    const bool decided = std::apply([&](const auto&... each) { return (ask(each) || ...); }, links_);
-    if (!decided) step.decision = stop;
-    return step;
-  }
   void succeeded() const noexcept override {
     const auto tell = [](const auto& link) {
       if constexpr (requires { link.succeeded(); }) link.succeeded();
@@ -104,6 +104,21 @@ class ChainHandler final : public ErrorHandler<T> {
   }
 
  private:
+  [[nodiscard]] ErrorStep<T> decide_by_links(std::size_t& link, const FailedEvent<T>& failed,
+                                             Home& home) const override {
+    ErrorStep<T> step;
+    std::size_t number = 0;
+    const auto ask = [&](const auto& each) {
+      if (number++ < link) return false;
+      step = each.decide(failed, home);
+      link = number;
+      return step.letters || step.decision.kind() != ErrorDecision::Kind::next;
+    };
+    const bool decided = std::apply([&](const auto&... each) { return (ask(each) || ...); }, links_);
+    if (!decided) step.decision = stop;
+    return step;
+  }
+
   std::tuple<Links...> links_;
 };
 

@@ -10,8 +10,15 @@
 /// How it stays calm. At the end of a climb it rests for `cooling`, looks at its neighbours only, and rests twice as
 /// long each time they are no better, up to eight times. It climbs anew at once when the workload changes: when the
 /// time that an event takes moves by `change` and stays there for a second window, or when idle workers become busy.
+/// If the events take longer, less is tried first: whatever they wait for may have too much to do already.
 /// Workers that idle have nothing to tell: then it tries no more of them, and gives up those that were idle for
 /// `cooling`.
+///
+/// What it does about failures. Events that fail, or need another try, are no throughput. When they are more than the
+/// part `failing` of all, what was being tried is given up at once, and what it came from is a tenth less with every
+/// window, as limiters of remote work do, until they are fewer. If they are as many with half of the workers, and not
+/// most of them, then it is not the workers that they come from: from then on they are taken for granted. When they
+/// have become fewer for two windows it climbs anew, in small steps if that place is near to the one where they began.
 #pragma once
 
 #include <algorithm>
@@ -21,6 +28,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <optional>
+#include <utility>
 
 #include <weir/stream/event.hpp>
 
@@ -40,13 +48,16 @@ enum class AdaptiveReason : std::uint8_t {
   revert,      ///< it was no better: back to the best
   settled,     ///< the neighbours are no better: it rests here
   recheck,     ///< it has rested: are the neighbours better by now?
-  changed,     ///< the events take another time than before: it climbs anew
+  changed,     ///< the events take another time than before, or fail whatever it does: it climbs anew
   demand,      ///< workers that were idle have become busy: it climbs anew
   idle,        ///< some workers have been idle for long
+  failing,     ///< too many events fail: it backs off
+  recovered,   ///< they don't fail any more: it climbs anew
 };
 
 [[nodiscard]] constexpr const char* to_string(AdaptiveReason reason) noexcept {
-  constexpr std::array names{"probe more", "probe less", "revert", "settled", "recheck", "changed", "demand", "idle"};
+  constexpr std::array names{"probe more", "probe less", "revert", "settled", "recheck",
+                             "changed",    "demand",     "idle",   "failing", "recovered"};
   return names[static_cast<std::size_t>(reason)];
 }
 
@@ -59,10 +70,18 @@ struct WindowMeasurement {
   std::uint64_t events = 0;
   /// The time that workers spent in the receiver, summed up.
   EventTime::duration busy{};
+  /// How many events failed, or needed another try.
+  std::uint64_t failed = 0;
+  /// The standard error of the throughput, as a part of it, by how much the times of the events differ.
+  double noise = 0;
 
+  /// Of what was done well.
   [[nodiscard]] double throughput() const noexcept {
     const double seconds = std::chrono::duration<double>(length).count();
-    return seconds > 0 ? static_cast<double>(events) / seconds : 0;
+    return seconds > 0 ? static_cast<double>(events - std::min(events, failed)) / seconds : 0;
+  }
+  [[nodiscard]] double failed_part() const noexcept {
+    return events == 0 ? 0 : static_cast<double>(std::min(events, failed)) / static_cast<double>(events);
   }
   /// For how long an event keeps a worker, in seconds.
   [[nodiscard]] double latency() const noexcept {
@@ -73,10 +92,15 @@ struct WindowMeasurement {
     return length.count() > 0 ? static_cast<double>(busy.count()) / static_cast<double>(length.count()) : 0;
   }
   void add(const WindowMeasurement& other) noexcept {
+    const double all = static_cast<double>(events + other.events);
+    const double own = noise * static_cast<double>(events);
+    const double others = other.noise * static_cast<double>(other.events);
+    noise = all > 0 ? std::sqrt(own * own + others * others) / all : 0;
     end = other.end;
     length += other.length;
     events += other.events;
     busy += other.busy;
+    failed += other.failed;
   }
 };
 
@@ -89,6 +113,8 @@ class HillClimb {
     double gain = 0.05;
     double change = 0.3;
     EventTime::duration cooling = std::chrono::seconds(1);
+    /// Which part of the events may fail; 1: any.
+    double failing = 1;
   };
   struct Move {
     AdaptivePoint from;
@@ -107,6 +133,11 @@ class HillClimb {
   /// A measurement that was taken at `point()`, and not while it was on its way there. Empty: stay.
   [[nodiscard]] std::optional<Move> feed(const WindowMeasurement& seen) noexcept {
     if (seen.events == 0 || seen.length.count() <= 0) return std::nullopt;
+    const bool more = phase_ == Phase::probing && at(point_, dimension_) > at(best_, dimension_);
+    const double usual = more ? std::max(usual_failures_, best_seen_.failed_part()) : usual_failures_;
+    const bool failing =
+        seen.failed >= some_failures && limits_.failing < 1 && seen.failed_part() > usual + limits_.failing;
+    if (failing && phase_ != Phase::backing_off) return more ? give_up(seen) : begin_back_off(seen);
     switch (phase_) {
       case Phase::measuring:
         best_seen_ = seen;
@@ -114,6 +145,8 @@ class HillClimb {
         return try_next(seen);
       case Phase::probing:
         return judge(seen);
+      case Phase::backing_off:
+        return back_off(seen, failing);
       case Phase::resting:
         break;
     }
@@ -121,16 +154,26 @@ class HillClimb {
   }
 
  private:
-  enum class Phase : unsigned char { measuring, probing, resting };
+  enum class Phase : unsigned char { measuring, probing, resting, backing_off };
   static constexpr std::size_t dimensions = 2;
   static constexpr int longest_rest = 8;
   static constexpr double busy_enough = 0.7;
+  /// Windows on the way are short, and miss a part of what lasts long.
+  static constexpr double busy_enough_to_grow = 0.5;
   static constexpr double idle_enough = 0.5;
+  static constexpr double back_off_by = 0.9;
+  /// A few that fail in a short window are no trend.
+  static constexpr std::uint64_t some_failures = 3;
+  /// When more fail than this there is nothing to be found by looking around.
+  static constexpr double most_failures = 0.5;
+  static constexpr int longest_look = 6;
+  static constexpr double least_worth = 0.2;
 
-  /// The nearest points that are known to be no better; 0 and the greatest number: nothing is known.
+  static constexpr std::size_t unknown = static_cast<std::size_t>(-1);
+  /// The nearest points that are known to be no better; 0 and `unknown`: nothing is.
   struct Bracket {
     std::size_t below = 0;
-    std::size_t above = static_cast<std::size_t>(-1);
+    std::size_t above = unknown;
   };
 
   [[nodiscard]] static std::size_t& at(AdaptivePoint& point, std::size_t dimension) noexcept {
@@ -171,7 +214,7 @@ class HillClimb {
   }
 
   std::optional<Move> try_next(const WindowMeasurement& seen) noexcept {
-    const bool busy = best_seen_.in_use() >= busy_enough * static_cast<double>(best_.concurrency);
+    const bool busy = best_seen_.in_use() >= busy_enough_to_grow * static_cast<double>(best_.concurrency);
     for (; dimension_ < dimensions; ++dimension_) {
       // More workers than there is work for tell nothing; larger batches may still make it cheaper.
       const auto more = busy || dimension_ != 0 ? above(dimension_) : std::nullopt;
@@ -179,7 +222,7 @@ class HillClimb {
       const bool go_up = more && (!less || !downwards_);
       const auto to = go_up ? more : less;
       if (!to) {
-        downwards_ = false;
+        downwards_ = relieving_ = false;
         continue;
       }
       AdaptivePoint next = best_;
@@ -199,11 +242,12 @@ class HillClimb {
     ++windows_;
     const std::size_t d = dimension_;
     const bool more = at(point_, d) > at(best_, d);
-    const double needed = more ? best_seen_.throughput() * (1 + limits_.gain) : peak_ * (1 - limits_.gain / 2);
+    const double needed = more ? best_seen_.throughput() * (1 + worth(d)) : peak_ * (1 - worth(d) / 2);
     const double got = probe_.throughput();
-    // Too near to be told from noise: look longer.
-    if (windows_ < 3 && std::abs(got - needed) < needed * limits_.gain / 2) return std::nullopt;
-    if (got >= needed) {
+    // Too near to be told from noise, the more so the less has been seen: look longer.
+    const double doubt = std::max(limits_.gain * std::max(0.5, 4.0 / (1 << (windows_ - 1))), probe_.noise * 1.5);
+    if (windows_ < longest_look && std::abs(got - needed) < needed * doubt) return std::nullopt;
+    if (got >= needed && got > 0) {
       (more ? brackets_[d].below : brackets_[d].above) = at(best_, d);
       best_ = point_;
       best_seen_ = probe_;
@@ -213,8 +257,53 @@ class HillClimb {
       begin_climb();
     } else {
       (more ? brackets_[d].above : brackets_[d].below) = at(point_, d);
+      // Only the first look was to be downwards.
+      if (std::exchange(relieving_, false)) downwards_ = false;
     }
     return try_next(seen);
+  }
+
+  /// By which part another point must be faster to be better: `gain` for a doubling, less for a smaller step.
+  [[nodiscard]] double worth(std::size_t d) const noexcept {
+    const double ratio = static_cast<double>(at(point_, d)) / static_cast<double>(at(best_, d));
+    return limits_.gain * std::clamp(std::abs(std::log2(ratio)), least_worth, 1.0);
+  }
+
+  /// What is tried fails: no second look.
+  std::optional<Move> give_up(const WindowMeasurement& seen) noexcept {
+    brackets_[dimension_].above = at(point_, dimension_);
+    return try_next(seen);
+  }
+
+  std::optional<Move> begin_back_off(const WindowMeasurement& seen) noexcept {
+    phase_ = Phase::backing_off;
+    failing_at_ = point_.concurrency;
+    failed_first_ = seen.failed_part();
+    odd_windows_ = 0;
+    return fewer_by_a_tenth();
+  }
+  std::optional<Move> back_off(const WindowMeasurement& seen, bool failing) noexcept {
+    if (!failing) {
+      if (++odd_windows_ < 2) return std::nullopt;
+      usual_failures_ = std::min(usual_failures_, seen.failed_part());
+      // Near to where it failed, that place is known to be no better.
+      const bool near = 2 * point_.concurrency > failing_at_ && point_.concurrency < failing_at_;
+      return climb_anew(seen, AdaptiveReason::recovered, near ? failing_at_ : unknown);
+    }
+    odd_windows_ = 0;
+    const bool far = 2 * point_.concurrency <= failing_at_ || point_.concurrency <= limits_.least.concurrency;
+    if (far && seen.failed_part() <= most_failures && seen.failed_part() >= failed_first_ * 0.7) {
+      usual_failures_ = seen.failed_part();
+      return climb_anew(seen, AdaptiveReason::changed);
+    }
+    return fewer_by_a_tenth();
+  }
+  std::optional<Move> fewer_by_a_tenth() noexcept {
+    const auto tenth_less = static_cast<std::size_t>(static_cast<double>(point_.concurrency) * back_off_by);
+    best_ = point_;
+    best_.concurrency = std::max({tenth_less, limits_.least.concurrency, std::size_t{1}});
+    if (best_ == point_) return std::nullopt;
+    return move_to(best_, AdaptiveReason::failing);
   }
 
   std::optional<Move> begin_rest(const WindowMeasurement& seen) noexcept {
@@ -232,11 +321,16 @@ class HillClimb {
   std::optional<Move> rest(const WindowMeasurement& seen) noexcept {
     const double latency = seen.latency();
     const bool idle = is_idle(seen);
-    const bool other = latency > calm_latency_ * (1 + limits_.change) || latency * (1 + limits_.change) < calm_latency_;
+    const double change = 1 + limits_.change + 2 * seen.noise;
+    const bool other = latency > calm_latency_ * change || latency * change < calm_latency_;
     const bool demand = !calm_busy_ && seen.in_use() >= busy_enough * static_cast<double>(point_.concurrency);
     odd_windows_ = other || demand ? odd_windows_ + 1 : 0;
-    if (odd_windows_ >= 2) return climb_anew(seen, other ? AdaptiveReason::changed : AdaptiveReason::demand);
+    if (odd_windows_ >= 2) {
+      relieving_ = latency > calm_latency_ && other;
+      return climb_anew(seen, other ? AdaptiveReason::changed : AdaptiveReason::demand);
+    }
     if (odd_windows_ == 0) calm_latency_ += (latency - calm_latency_) / 8;
+    if (seen.failed_part() < usual_failures_) usual_failures_ += (seen.failed_part() - usual_failures_) / 8;
     if (!idle) {
       idle_since_.reset();
     } else if (!idle_since_) {
@@ -262,13 +356,15 @@ class HillClimb {
     return move_to(best_, AdaptiveReason::idle);
   }
 
-  std::optional<Move> climb_anew(const WindowMeasurement& seen, AdaptiveReason reason) noexcept {
+  std::optional<Move> climb_anew(const WindowMeasurement& seen, AdaptiveReason reason,
+                                 std::size_t no_better = unknown) noexcept {
     best_ = point_;
     best_seen_ = seen;
     peak_ = seen.throughput();
     brackets_ = {};
+    brackets_[0].above = no_better;
     dimension_ = 0;
-    downwards_ = false;
+    downwards_ = relieving_;
     begin_climb();
     auto move = try_next(seen);
     if (move) move->reason = reason;
@@ -311,6 +407,8 @@ class HillClimb {
   std::size_t dimension_ = 0;
   /// What went well last is tried first.
   bool downwards_ = false;
+  /// The events take longer: less is looked at before more.
+  bool relieving_ = false;
   double stride_ = 2;
   bool climbing_ = true;
   bool looking_again_ = false;
@@ -321,6 +419,11 @@ class HillClimb {
   double calm_latency_ = 0;
   bool calm_busy_ = true;
   int odd_windows_ = 0;
+  /// Which part of the events fails whatever it does.
+  double usual_failures_ = 0;
+  /// Where it began to back off, and how many failed there.
+  std::size_t failing_at_ = 0;
+  double failed_first_ = 0;
   std::optional<EventTime> idle_since_;
 };
 

@@ -4,13 +4,15 @@
 #include <algorithm>
 #include <chrono>
 #include <cstddef>
-#include <cstdio>
+#include <cstdint>
 #include <memory>
 #include <optional>
 #include <string>
 #include <thread>
 #include <utility>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
@@ -40,20 +42,22 @@ struct AdaptiveOptions {
   double gain = 0.05;
   /// By which part the time that an event takes must move to be another workload.
   double change = 0.3;
+  /// Which part of the events may fail, or need another try, before it backs off. They are no throughput in any case.
+  /// 1: any, for workloads of which many events fail by their nature.
+  double failing = 0.1;
   /// How many decisions are kept.
   std::size_t trace_length = 256;
 };
 
-/// One line: "  1.240 s  concurrency 4 -> 8  probe more  812.3 events/s  4.92 ms".
+/// One line: "    1.240 s  concurrency 4 -> 8  probe more  812.3 events/s  4.920 ms", and "12.5 % fail" where some do.
 [[nodiscard]] inline std::string to_string(const AdaptiveStep& step) {
-  char line[256];
+  const double seconds = std::chrono::duration<double>(step.when).count();
+  std::string line =
+      fmt::format("{:9.3f} s  concurrency {} -> {}", seconds, step.from.concurrency, step.to.concurrency);
   const bool batches = step.from.batch != 1 || step.to.batch != 1;
-  int n = std::snprintf(line, sizeof(line), "%9.3f s  concurrency %zu -> %zu",
-                        std::chrono::duration<double>(step.when).count(), step.from.concurrency, step.to.concurrency);
-  const auto rest = [&] { return sizeof(line) - static_cast<std::size_t>(n); };
-  if (batches) n += std::snprintf(line + n, rest(), "  batch %zu -> %zu", step.from.batch, step.to.batch);
-  std::snprintf(line + n, rest(), "  %s  %.1f events/s  %.3f ms", to_string(step.reason), step.throughput,
-                step.latency * 1e3);
+  if (batches) line += fmt::format("  batch {} -> {}", step.from.batch, step.to.batch);
+  line += fmt::format("  {}  {:.1f} events/s  {:.3f} ms", to_string(step.reason), step.throughput, step.latency * 1e3);
+  if (step.failed > 0) line += fmt::format("  {:.1f} % fail", step.failed * 100);
   return line;
 }
 
@@ -61,8 +65,9 @@ class AdaptiveBatched;
 
 /// The strategy of `adaptive({...})`: workers as in `parallel(n)`, with an n that it finds by itself and changes when
 /// the workload does. It measures the throughput and the time that events take, window by window, by the stream's
-/// clock, and climbs: it keeps more workers only if they make the stream faster, and gives up those that don't. Results
-/// are collected as they come.
+/// clock, and climbs: it keeps more workers only if they make the stream faster, and gives up those that don't. Events
+/// that fail or are tried again are no throughput; when they become many, or events take longer than before, it tries
+/// with fewer workers first, so that what they wait for is relieved. Results are collected as they come.
 ///
 /// The object is a handle, too: keep a copy, and ask it, from any thread and also after the stream has ended, where it
 /// is and how it got there. One stream at a time uses it; the next one begins a new trace.
@@ -88,6 +93,7 @@ class Adaptive {
     require(options.cooling >= options.cooling.zero(), "cooling is negative");
     require(options.gain > 0 && options.gain < 1, "gain is not between 0 and 1");
     require(options.change > 0, "change is not positive");
+    require(options.failing > 0 && options.failing <= 1, "failing is not between 0 and 1");
   }
 
   /// The same for receivers that take a span of events, as those of `weir::batched(most, max_delay)`: it finds the size
@@ -107,12 +113,11 @@ class Adaptive {
   [[nodiscard]] std::vector<AdaptiveStep> trace() const { return log_->steps(); }
   /// The trace for a spreadsheet or a plot: a line of names, and one for each decision.
   [[nodiscard]] std::string csv() const {
-    std::string text = "seconds,concurrency,batch,reason,events_per_second,latency_seconds\n";
+    std::string text = "seconds,concurrency,batch,reason,events_per_second,latency_seconds,failed_part\n";
     for (const AdaptiveStep& step : trace()) {
-      char line[192];
-      std::snprintf(line, sizeof(line), "%.6f,%zu,%zu,%s,%.1f,%.9f\n", std::chrono::duration<double>(step.when).count(),
-                    step.to.concurrency, step.to.batch, to_string(step.reason), step.throughput, step.latency);
-      text += line;
+      text += fmt::format("{:.6f},{},{},{},{:.1f},{:.9f},{:.4f}\n", std::chrono::duration<double>(step.when).count(),
+                          step.to.concurrency, step.to.batch, to_string(step.reason), step.throughput, step.latency,
+                          step.failed);
     }
     return text;
   }
@@ -154,6 +159,7 @@ class Adaptive {
     limits.gain = options_.gain;
     limits.change = options_.change;
     limits.cooling = options_.cooling;
+    limits.failing = options_.failing;
     return std::make_shared<Control>(limits, options_.window, ahead, drain.now(), log_);
   }
 
@@ -187,6 +193,7 @@ class Adaptive {
                                         ? detail::longest_run<typename D::Element> - 1
                                         : std::min(detail::longest_run<typename D::Element> - 1, longest_of_coroutine);
     detail::WorkMeter meter;
+    std::uint64_t failures = 0;
     meter.told = drain.now();
     for (;;) {
       if (control->crowded()) co_await Control::ParkOperation(*control);
@@ -198,6 +205,7 @@ class Adaptive {
       control->give_ahead(ahead);
       const EventTime done = drain.now();
       meter.add(taken, done - begun);
+      meter.failed += EventBatch<D>::take_failures(drain, failures);
       if (done - meter.told >= often) start(drain, control, control->tell(meter, done));
     }
   }
@@ -248,6 +256,7 @@ class AdaptiveBatched {
     EventBatch<D> batch(drain, drain.kept() + 1);
     std::optional<detail::StreamTurnHeld> turn;
     detail::WorkMeter meter;
+    std::uint64_t failures = 0;
     meter.told = drain.now();
     for (;;) {
       if (control->crowded()) co_await Control::ParkOperation(*control);
@@ -266,6 +275,7 @@ class AdaptiveBatched {
       co_await batch.process(how.failure());
       const EventTime done = drain.now();
       meter.add(taken, done - begun);
+      meter.failed += EventBatch<D>::take_failures(drain, failures);
       if (done - meter.told >= Adaptive::often) start(drain, how, control, turns, control->tell(meter, done));
     }
   }
