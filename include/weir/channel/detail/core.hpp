@@ -1,7 +1,8 @@
 /// The channel itself, behind its handles: a ring between two sides, a lock for everything else.
 ///
-/// What can be done at once is done without the lock, by a handle that holds its side (sides.hpp has the protocol); the
-/// rest under it.
+/// What can be done at once is done without the lock, by a handle that holds its side (channel_at_once.hpp; sides.hpp
+/// has the protocol); the rest under it, here. Below it are what a channel consists of (channel_state.hpp) and how a
+/// value or room finds who waits for it (channel_delivery.hpp).
 ///
 /// Invariants, checked by tests/channel/channel_explore_test.cpp at each step of the simulator:
 ///  1. buffered + reserved <= capacity.
@@ -17,47 +18,31 @@
 ///     `WakeList`. Only the move (or the construction) of a value happens under it, and the end of what it moved from.
 #pragma once
 
-#include <algorithm>
+#include <cstddef>
 #include <cstdint>
 #include <exception>
-#include <memory>
-#include <mutex>
-#include <optional>
-#include <string>
-#include <system_error>
 #include <utility>
 
-#include <weir/channel/detail/describe.hpp>
+#include <weir/channel/detail/channel_at_once.hpp>
 #include <weir/channel/detail/sides.hpp>
 #include <weir/channel/detail/waiter.hpp>
 #include <weir/channel/detail/wakes.hpp>
 #include <weir/channel/options.hpp>
-#include <weir/core/always_inline.hpp>
 
 namespace weir::detail {
 
 template <class T, class Sync>
-class ChannelCore {
-  using Side = typename Sides<T, Sync>::Side;
+class ChannelCore : public ChannelAtOnce<T, Sync> {
+  using Base = ChannelAtOnce<T, Sync>;
   using Party = typename Sides<T, Sync>::Party;
-  using Hold = typename Sides<T, Sync>::Hold;
-  using Wakes = ChannelWakes<Sync>;
+  using Lock = typename Base::Lock;
+  using Section = typename Base::Section;
+  using Trash = typename Base::Trash;
+  using Wakes = typename Base::Wakes;
 
  public:
-  ChannelCore(const ChannelCore&) = delete;
-  ChannelCore& operator=(const ChannelCore&) = delete;
-
-  [[nodiscard]] virtual asio::any_io_executor executor() const noexcept = 0;
-  [[nodiscard]] std::size_t capacity() const noexcept { return sides_.capacity(); }
-  [[nodiscard]] bool waits_when_full() const noexcept { return overflow_ == Overflow::wait; }
-  [[nodiscard]] bool waits_or_rejects() const noexcept {
-    return overflow_ == Overflow::wait || overflow_ == Overflow::reject;
-  }
-
-  void retain() noexcept { ++refs_; }
-  void release() noexcept {
-    if (--refs_ == 0) delete this;
-  }
+  using Base::release;
+  using Base::retain;
 
   void add_sender() noexcept {
     retain();
@@ -75,62 +60,6 @@ class ChannelCore {
     if (--sides_.receivers == 0) end_receiving();
     release();
   }
-
-  /// Without the lock, by a handle of the side: `done`, or `full`; `idle`: ask with the lock.
-  template <class Construct>
-  WEIR_ALWAYS_INLINE WaitState send_at_once(Construct&& construct) {
-    const Hold hold(sides_, Side::put);
-    if (!hold) return WaitState::idle;
-    if (!hold->has_room()) return WaitState::full;
-    hold->put([&construct](void* slot) {
-      construct(slot);
-      return true;
-    });
-    return WaitState::done;
-  }
-  /// The same for values that `fill` builds in up to `max` slots (see `Ring::put_some`): gives their number, or 0.
-  template <class Fill>
-  std::size_t send_some_at_once(std::size_t max, Fill&& fill) {
-    const Hold hold(sides_, Side::put);
-    return hold ? hold->put_some(max, fill) : 0;
-  }
-
-  /// A look at the oldest value, by a receiver's handle and without the lock: null: ask with it. Otherwise the take
-  /// side is held until `took_front` or `kept_front`, which must follow without a pause. On one thread it is enough
-  /// that there is one: `took_front` serves who waits for its room.
-  WEIR_ALWAYS_INLINE T* front_at_once() noexcept {
-    if constexpr (Sync::concurrent) {
-      Hold hold(sides_, Side::take);
-      if (!hold || !hold->has_value()) return nullptr;
-      T* const front = std::addressof(hold->front());
-      hold.keep();
-      return front;
-    } else {
-      Ring<T, Sync>* const ring = sides_.ring();
-      return ring && ring->has_value() ? std::addressof(ring->front()) : nullptr;
-    }
-  }
-  /// `by`: the home of the coroutine that took it, if one did.
-  WEIR_ALWAYS_INLINE void took_front(Home* by) noexcept {
-    Ring<T, Sync>* const ring = sides_.ring();
-    ring->pop();
-    if constexpr (Sync::concurrent) {
-      Hold::let_go(ring->take_lane());
-    } else if (!senders_waiting_.empty()) [[unlikely]] {
-      admit_senders(by);
-    }
-  }
-  void kept_front() noexcept { Hold::let_go(sides_.ring()->take_lane()); }
-
-  /// Up to `max` values for `use` (see `Ring::take_some`), without the lock: gives their number, or 0.
-  template <class Use>
-  std::size_t receive_some_at_once(std::size_t max, Use&& use) {
-    const Hold hold(sides_, Side::take);
-    return hold ? hold->take_some(max, use) : 0;
-  }
-
-  [[nodiscard]] bool linger_for_room(std::uint32_t pauses) noexcept { return sides_.linger_for_room(pauses); }
-  [[nodiscard]] bool linger_for_value(std::uint32_t pauses) noexcept { return sides_.linger_for_value(pauses); }
 
   /// One value, built by `construct(void*)`: `done`, `closed` or `full`; or, under the policy `wait` and by one that
   /// waits (see `Asks`), `queued`.
@@ -350,87 +279,39 @@ class ChannelCore {
     return count;
   }
 
-  [[nodiscard]] bool closed() const noexcept {
-    const Lock lock(mutex_);
-    return closed_ || abandoned_;
-  }
-  [[nodiscard]] ChannelStats stats() const noexcept {
-    const Lock lock(mutex_);
-    return stats_locked();
-  }
-  void set_name(std::string name) {
-    auto fresh = std::make_unique<std::string>(std::move(name));
-    const Lock lock(mutex_);
-    name_.swap(fresh);
-  }
-  /// Appends what `describe` of a handle says.
-  void describe(std::string& text) const {
-    ChannelReport report;
-    report.overflow = overflow_;
-    report.senders = sides_.senders;
-    report.receivers = sides_.receivers;
-    {
-      const Lock lock(mutex_);
-      if (name_) report.name = *name_;
-      report.stats = stats_locked();
-      report.closed = closed_ || abandoned_;
-      report.reason = reason_;
-      report.sending.collect(senders_waiting_);
-      report.receiving.collect(receivers_waiting_);
-    }
-    append_report(text, report);
-  }
-
  protected:
-  explicit ChannelCore(const ChannelOptions& options) : sides_(options.capacity), overflow_(options.overflow) {}
-  virtual ~ChannelCore() = default;
+  using Base::abandoned_;
+  using Base::Base;
+  using Base::buffered;
+  using Base::close_all;
+  using Base::closed_;
+  using Base::deliver_next;
+  using Base::deliver_one;
+  using Base::discarding_;
+  using Base::drop_front;
+  using Base::drop_front_surely;
+  using Base::dropped_;
+  using Base::ended;
+  using Base::has_room;
+  using Base::has_value;
+  using Base::make_room;
+  using Base::mutex_;
+  using Base::overflow_;
+  using Base::pump;
+  using Base::reason_;
+  using Base::receivers_waiting_;
+  using Base::reserved_;
+  using Base::senders_waiting_;
+  using Base::sides_;
+  using Base::wake_if_ended;
 
  private:
-  using Mutex = typename Sync::Mutex;
-  using Lock = std::lock_guard<Mutex>;
-  /// Holds a dropped value until the lock is released: declared before the section.
-  using Trash = std::optional<T>;
-
-  [[nodiscard]] ChannelStats stats_locked() const noexcept {
-    const auto [put, taken] = indices();
-    ChannelStats stats;
-    stats.admitted = put + admitted_aside_;
-    stats.received = taken + admitted_aside_ - dropped_;
-    stats.dropped = dropped_;
-    stats.buffered = static_cast<std::size_t>(put - taken);
-    stats.reserved = reserved_;
-    stats.capacity = capacity();
-    stats.waiting_senders = senders_waiting_.count();
-    stats.waiting_receivers = receivers_waiting_.count();
-    return stats;
-  }
-
-  /// The lock; its end opens the gates that nothing speaks against.
-  class Section {
-   public:
-    explicit Section(ChannelCore& core) noexcept : core_(core), lock_(core.mutex_) {}
-    Section(const Section&) = delete;
-    Section& operator=(const Section&) = delete;
-    ~Section() { core_.open_gates(); }
-
-   private:
-    ChannelCore& core_;
-    const Lock lock_;
-  };
-
   struct Count {
     std::size_t& total;
     const std::size_t& more;
     ~Count() { total += more; }
   };
 
-  /// Rule 4 of the sides.
-  void open_gates() noexcept {
-    if (!sides_.ring() || !waits_or_rejects()) return;
-    if (!senders_waiting_.empty() || !receivers_waiting_.empty()) return;
-    if (!closed_ && !abandoned_ && reserved_ == 0) sides_.open_put();
-    if (discarding_ == 0) sides_.open_take();
-  }
   bool take_back(Waiter& waiter, WaitQueue& queue) noexcept {
     const Section section(*this);
     if (waiter.state != WaitState::queued) return false;
@@ -447,194 +328,6 @@ class ChannelCore {
     return waiter;
   }
 
-  struct Indices {
-    std::uint64_t put;
-    std::uint64_t taken;
-  };
-  /// Both sides may be at work: a state that adds up, and is not older than what the caller has seen of either.
-  [[nodiscard]] Indices indices() const noexcept {
-    const Ring<T, Sync>* const ring = sides_.ring();
-    if (!ring) return {0, 0};
-    const std::uint64_t taken = ring->take_index();
-    const std::uint64_t put = ring->put_index();
-    return {put, put - taken > capacity() ? put - capacity() : taken};
-  }
-
-  [[nodiscard]] std::size_t buffered() const noexcept {
-    const Ring<T, Sync>* const ring = sides_.ring();
-    return ring ? ring->size() : 0;
-  }
-  /// On an owned take side, and an owned put side.
-  [[nodiscard]] bool has_value() const noexcept {
-    Ring<T, Sync>* const ring = sides_.ring();
-    return ring && ring->has_value();
-  }
-  [[nodiscard]] bool has_room() const noexcept { return buffered() + reserved_ < capacity(); }
-  [[nodiscard]] bool ended() const noexcept { return closed_ && reserved_ == 0 && buffered() == 0; }
-
-  void drop_front(Trash& trash) {
-    Ring<T, Sync>& ring = *sides_.ring();
-    trash.emplace(std::move(ring.front()));
-    ring.pop();
-    ++dropped_;
-  }
-  /// The same, where it must go: one whose move throws is destroyed where it is.
-  void drop_front_surely(Trash& trash) noexcept {
-    try {
-      drop_front(trash);
-    } catch (...) {
-      sides_.ring()->pop();
-      ++dropped_;
-    }
-  }
-  /// Takes `drop_front` back, if the value's move does not throw.
-  void restore_front(Trash& trash) noexcept {
-    if (!trash) return;
-    try {
-      sides_.ring()->push_front(std::move(*trash));
-      --dropped_;
-    } catch (...) {
-    }
-  }
-
-  /// `done`: there is room for one more. `idle`: the new value is to be dropped, and is counted already. Else `full` or
-  /// `queued`.
-  template <class Asks>
-  WaitState make_room(Asks& asks, Trash& trash) {
-    if (overflow_ == Overflow::latest && has_value()) drop_front(trash);
-    if (has_room()) return WaitState::done;
-    switch (overflow_) {
-      case Overflow::wait:
-        if (!asks.waits()) return WaitState::full;
-        sides_.own_take(Party::other);
-        if (has_room()) return WaitState::done;
-        senders_waiting_.push(asks.waiter());
-        return WaitState::queued;
-      case Overflow::reject:
-        return WaitState::full;
-      case Overflow::drop_oldest:
-        if (has_value()) {
-          drop_front(trash);
-          return WaitState::done;
-        }
-        break;
-      case Overflow::drop_newest:
-      case Overflow::latest:
-        break;
-    }
-    ++admitted_aside_;
-    ++dropped_;
-    return WaitState::idle;
-  }
-
-  /// To the receiver that waits longest, else into the ring. Returns what `construct` returned; when it throws, nothing
-  /// changed.
-  template <class Construct>
-  bool deliver(Construct&& construct, Wakes& wake) {
-    Waiter* const first = receivers_waiting_.claim_front();
-    if (!first) {
-      Ring<T, Sync>& ring = sides_.ensure_ring();
-      static_cast<void>(ring.has_room());
-      return ring.put(construct);
-    }
-    auto& receiver = static_cast<ReceiveWaiter<T>&>(*first);
-    bool last = false;
-    try {
-      last = construct(receiver.slot());
-    } catch (...) {
-      if (receiver.who == Waiter::Who::select) begin_again(receiver, wake);
-      throw;
-    }
-    receiver.has_value = true;
-    receivers_waiting_.remove(receiver);
-    ++admitted_aside_;
-    receiver.finish(WaitState::done, wake);
-    return last;
-  }
-
-  /// One of a select that was claimed for nothing. What came for its others meanwhile passed it by.
-  void begin_again(Waiter& receiver, Wakes& wake) noexcept {
-    receivers_waiting_.remove(receiver);
-    wake.add(*receiver.home(), *receiver.choice->again);
-  }
-
-  /// The same; when `construct` throws, what was dropped to make room comes back, if its own move does not throw.
-  template <class Construct>
-  bool deliver_instead(Construct&& construct, Trash& trash, Wakes& wake) {
-    try {
-      return deliver(construct, wake);
-    } catch (...) {
-      restore_front(trash);
-      throw;
-    }
-  }
-  template <class Construct>
-  void deliver_one(Construct& construct, Trash& trash, Wakes& wake) {
-    deliver_instead(
-        [&construct](void* slot) {
-          construct(slot);
-          return true;
-        },
-        trash, wake);
-  }
-
-  /// The next of many: with as many of those that follow as there is room for, if nobody waits for them. True: it was
-  /// the last.
-  bool deliver_next(SendWaiter& sender, Trash& trash, Wakes& wake) {
-    if (sender.fill && receivers_waiting_.empty() && waits_or_rejects()) {
-      bool last = false;
-      sides_.ensure_ring().put_some(
-          capacity() - buffered() - reserved_,
-          [&](T* slots, std::size_t n, std::size_t& built) { last = sender.fill(sender, slots, n, built); });
-      return last;
-    }
-    return deliver_instead([&](void* slot) { return sender.transfer(sender, slot); }, trash, wake);
-  }
-
-  [[gnu::noinline]] void admit_senders(Home* by) noexcept {
-    Wakes wake(by);
-    const Section section(*this);
-    pump(wake);
-  }
-  /// Gives the room that appeared to those that wait for it, in their order.
-  void pump(Wakes& wake) noexcept {
-    while (!senders_waiting_.empty() && has_room()) {
-      Waiter* const first = senders_waiting_.claim_front();
-      if (!first) return;
-      auto& sender = static_cast<SendWaiter&>(*first);
-      auto how = WaitState::done;
-      if (!sender.transfer) {
-        ++reserved_;
-      } else {
-        try {
-          Trash none;
-          if (!deliver_next(sender, none, wake)) continue;
-        } catch (...) {
-          sender.error = std::current_exception();
-          how = WaitState::failed;
-        }
-      }
-      senders_waiting_.remove(sender);
-      sender.finish(how, wake);
-    }
-  }
-
-  static void close_all(WaitQueue& queue, Wakes& wake) noexcept {
-    while (Waiter* const waiter = queue.claim_front()) {
-      queue.remove(*waiter);
-      waiter->finish(WaitState::closed, wake);
-    }
-  }
-
-  void wake_if_ended(Wakes& wake) noexcept {
-    if (!ended()) return;
-    while (Waiter* const first = receivers_waiting_.claim_front()) {
-      auto& receiver = static_cast<ReceiveWaiter<T>&>(*first);
-      receivers_waiting_.remove(receiver);
-      receiver.finish(WaitState::closed, wake);
-    }
-  }
-
   /// The last receiver has gone: what is buffered can't reach anybody, and nothing more comes.
   void end_receiving() noexcept {
     {
@@ -647,25 +340,6 @@ class ChannelCore {
     }
     discard();
   }
-
-  Sides<T, Sync> sides_;
-  const Overflow overflow_;
-  bool closed_ = false;
-  bool abandoned_ = false;
-  mutable Mutex mutex_;
-  typename Sync::Counter refs_{0};
-
-  std::uint32_t discarding_ = 0;
-  WaitQueue senders_waiting_;
-  WaitQueue receivers_waiting_;
-  std::size_t reserved_ = 0;
-  /// Values that did not go through the ring: from a sender to a receiver that waited, or dropped as they came.
-  std::uint64_t admitted_aside_ = 0;
-  /// Those that were dropped as they came, out of the ring, or after they were handed to a receiver that did not get
-  /// them.
-  std::uint64_t dropped_ = 0;
-  std::exception_ptr reason_;
-  std::unique_ptr<std::string> name_;
 };
 
 /// With the executor, whose type nobody else has to know.

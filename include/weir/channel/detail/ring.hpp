@@ -1,7 +1,8 @@
 /// The ring between the two sides of a channel.
 ///
 /// Protocol:
-///  1. `put_` belongs to who holds the put side, `take_` to who holds the take side (core.hpp says how a side is held).
+///  1. `put_` belongs to who holds the put side, `take_` to who holds the take side (sides.hpp says how a side is
+///  held).
 ///     Only the holder of a side writes its lane.
 ///  2. A slot is the put side's from the store of `take_.index` that freed it to the store of `put_.index` that gives
 ///     it away, and the take side's in between. Both are release stores, and the other side reads them by acquire
