@@ -10,6 +10,7 @@
 #include <weir/core/timer.hpp>
 #include <weir/sim/explore.hpp>
 
+#include "channel/select_scene.hpp"
 #include "channel/support.hpp"
 #include "support/catch.hpp"
 
@@ -155,7 +156,7 @@ TEST_CASE("broadcast: one place twice in a select is refused, and leaves it free
 struct Scene {
   SlowReceiver slow = SlowReceiver::wait;
   bool timed = false;
-  enum class Act { nothing, cancel, close, destroy } act = Act::nothing;
+  Act act = Act::nothing;
   std::size_t victim = 0;
 };
 
@@ -178,9 +179,9 @@ class World {
   }
 
   void act() {
-    if (scene_.act == Scene::Act::cancel) roots_[scene_.victim]->cancel();
-    if (scene_.act == Scene::Act::close) tx_[scene_.victim].close();
-    if (scene_.act == Scene::Act::destroy) sim_.stop();
+    if (scene_.act == Act::cancel) roots_[scene_.victim]->cancel();
+    if (scene_.act == Act::close) tx_[scene_.victim].close();
+    if (scene_.act == Act::destroy) sim_.stop();
   }
   void check() {
     for (auto& tx : tx_) {
@@ -222,14 +223,6 @@ class World {
     weir::BroadcastReceiver<int> rx;
     std::vector<int> got;
   };
-  struct Producing {
-    explicit Producing(std::size_t& n) : left(n) {}
-    Producing(const Producing&) = delete;
-    Producing& operator=(const Producing&) = delete;
-    ~Producing() { --left; }
-    std::size_t& left;
-  };
-
   void start(Task<> task) { roots_.push_back(std::make_unique<Root>(sim_, std::move(task))); }
 
   Task<> sends(std::size_t c) {
@@ -270,16 +263,7 @@ class World {
   std::vector<std::unique_ptr<Root>> roots_;
 };
 
-auto scenario_of(Scene scene) {
-  return [scene](Simulator& sim) {
-    auto& world = sim.keep<std::unique_ptr<World>>(std::make_unique<World>(sim, scene));
-    sim.on_step([&world] { world->check(); });
-    sim.on_action([&world] { world->act(); });
-    sim.run();
-    if (sim.stopped()) sim.shut_down();
-    world->check_end();
-  };
-}
+auto scenario_of(Scene scene) { return scenario_in<World>(scene); }
 
 const std::vector<Scene> every_scene = {
     {}, {.slow = SlowReceiver::skip}, {.timed = true}, {.slow = SlowReceiver::skip, .timed = true}};
@@ -295,12 +279,12 @@ TEST_CASE("broadcast: selects lose no value, and nobody sleeps on, under every s
 TEST_CASE("broadcast: a cancel of a select, a close or the end of the context at any step loses nothing", "[explore]") {
   for (Scene scene : every_scene) {
     CAPTURE(&scene - every_scene.data());
-    for (const auto act : {Scene::Act::close, Scene::Act::destroy}) {
+    for (const auto act : {Act::close, Act::destroy}) {
       scene.act = act;
       REQUIRE_NOTHROW(explore_each_step(scenario_of(scene)));
     }
     // A receiver that is gone and keeps its place stops those that wait for it.
-    scene.act = Scene::Act::cancel;
+    scene.act = Act::cancel;
     const std::size_t victims = World::producers + (scene.slow == SlowReceiver::wait ? 0 : World::consumers);
     for (scene.victim = 2; scene.victim < victims; ++scene.victim) {
       REQUIRE_NOTHROW(explore_each_step(scenario_of(scene)));

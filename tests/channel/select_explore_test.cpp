@@ -9,6 +9,7 @@
 
 namespace {
 
+using channel_test::Act;
 using channel_test::scenario_of;
 using Scene = channel_test::SelectScene;
 using weir::sim::explore;
@@ -39,13 +40,13 @@ TEST_CASE("select: a cancel, a close or the end of the context at any step loses
     CAPTURE(scene.plain_senders, scene.receiving, scene.sending, scene.both, scene.reserving, scene.in_runs);
     const std::size_t receivers = scene.plain_receivers + scene.receiving + scene.in_runs;
     const std::size_t roots = receivers + scene.plain_senders + scene.sending + scene.both + scene.reserving;
-    for (const auto act : {Scene::Act::close, Scene::Act::destroy}) {
+    for (const auto act : {Act::close, Act::destroy}) {
       scene.act = act;
       scene.victim = 0;
       REQUIRE_NOTHROW(explore_each_step(scenario_of(scene)));
     }
     // A receiver whose fellows are gone leaves senders that wait for ever: cancel the producers.
-    scene.act = Scene::Act::cancel;
+    scene.act = Act::cancel;
     for (scene.victim = 0; scene.victim + receivers < roots; ++scene.victim) {
       REQUIRE_NOTHROW(explore_each_step(scenario_of(scene)));
     }

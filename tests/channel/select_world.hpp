@@ -12,6 +12,7 @@
 #include <weir/core/timer.hpp>
 #include <weir/sim/explore.hpp>
 
+#include "channel/select_scene.hpp"
 #include "channel/support.hpp"
 
 namespace channel_test {
@@ -26,7 +27,7 @@ struct SelectScene {
   std::size_t in_runs = 0;    ///< select a run of either channel
   bool timed = false;
   bool permits = false;
-  enum class Act { nothing, cancel, close, destroy } act = Act::nothing;
+  Act act = Act::nothing;
   std::size_t victim = 0;
 };
 
@@ -34,7 +35,8 @@ class Selects {
   using Simulator = weir::sim::Simulator;
 
  public:
-  Selects(Simulator& sim, const SelectScene& scene, Ledger& ledger) : sim_(sim), scene_(scene), ledger_(ledger) {
+  Selects(Simulator& sim, const SelectScene& scene)
+      : sim_(sim), scene_(scene), producers_(scene.plain_senders + scene.sending + scene.both + scene.reserving) {
     for (int c = 0; c < 2; ++c) {
       auto [tx, rx] = weir::make_channel<Item>(sim, {.capacity = 1});
       tx_.push_back(std::move(tx));
@@ -51,15 +53,15 @@ class Selects {
 
   void act() {
     switch (scene_.act) {
-      case SelectScene::Act::nothing:
+      case Act::nothing:
         break;
-      case SelectScene::Act::cancel:
+      case Act::cancel:
         roots_[scene_.victim]->cancel();
         break;
-      case SelectScene::Act::close:
+      case Act::close:
         tx_[scene_.victim].close();
         break;
-      case SelectScene::Act::destroy:
+      case Act::destroy:
         sim_.stop();
         break;
     }
@@ -77,7 +79,6 @@ class Selects {
     }
     // The last producer closes what is still open.
     if (producers_ == 0) {
-      producers_ = -1;
       for (auto& tx : tx_) tx.close();
     }
   }
@@ -104,20 +105,22 @@ class Selects {
       ++received;
     }
     weir::sim::ensure(counted == received, "what was received is not what was counted");
+    check_senders(admitted);
+    roots_.clear();
+    runs_.clear();
+    tx_.clear();
+    rx_.clear();
+    weir::sim::ensure(ledger_.live == 0, "a value was not destroyed");
+    for (const auto& [id, times] : ledger_.ends) weir::sim::ensure(times == 1, "a value was destroyed twice");
+  }
+
+ private:
+  void check_senders(std::uint64_t admitted) const {
     if (sim_.stopped()) return;
     for (const auto& root : roots_) weir::sim::ensure(root->ended(), "a root has not ended");
     weir::sim::ensure(admitted == sent_.size(), "what was admitted is not what was sent");
     for (const int id : sent_) weir::sim::ensure(received_.contains(id), "a value was lost");
   }
-
- private:
-  struct Producing {
-    explicit Producing(int& n) : left(n) { ++left; }
-    Producing(const Producing&) = delete;
-    Producing& operator=(const Producing&) = delete;
-    ~Producing() { --left; }
-    int& left;
-  };
 
   template <class F>
   void start(F&& task) {
@@ -224,10 +227,10 @@ class Selects {
   }
 
   Simulator& sim_;
-  const SelectScene& scene_;
-  Ledger& ledger_;
+  const SelectScene scene_;
+  Ledger ledger_;
   int next_first_ = 0;
-  int producers_ = 0;
+  std::size_t producers_;
   std::vector<std::unique_ptr<Root>> roots_;
   std::deque<std::vector<Item>> runs_;
   std::vector<weir::ChannelSender<Item>> tx_;
@@ -236,23 +239,6 @@ class Selects {
   std::map<int, int> received_;
 };
 
-inline auto scenario_of(SelectScene scene) {
-  return [scene](weir::sim::Simulator& sim) {
-    struct Kept {
-      Ledger ledger;
-      std::unique_ptr<Selects> selects;
-    };
-    auto& kept = sim.keep<Kept>();
-    auto& selects = *(kept.selects = std::make_unique<Selects>(sim, scene, kept.ledger));
-    sim.on_step([&selects] { selects.check(); });
-    sim.on_action([&selects] { selects.act(); });
-    sim.run();
-    if (sim.stopped()) sim.shut_down();
-    selects.check_end();
-    kept.selects.reset();
-    weir::sim::ensure(kept.ledger.live == 0, "a value was not destroyed");
-    for (const auto& [id, times] : kept.ledger.ends) weir::sim::ensure(times == 1, "a value was destroyed twice");
-  };
-}
+inline auto scenario_of(SelectScene scene) { return scenario_in<Selects>(scene); }
 
 }  // namespace channel_test
