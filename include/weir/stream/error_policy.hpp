@@ -37,7 +37,7 @@ inline constexpr ErrorPolicy stop = ErrorPolicy::stop;
 inline constexpr ErrorPolicy continue_ = ErrorPolicy::continue_;
 
 /// What a function that decides is given: the event, or the events of a batch, which fail as one; what was thrown; and
-/// how often the receiver was called.
+/// how often it was tried, what an open circuit refused included.
 template <class T>
 class FailedEvent {
  public:
