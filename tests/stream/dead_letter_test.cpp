@@ -161,8 +161,9 @@ TEST_CASE("dead_letter: with retries before, whatever is done at whatever step, 
   options.failures = {{1, 1}, {2, 9}, {3, 9}};
   REQUIRE_NOTHROW(explore_plan(
       options,
-      [](Letters tx) {
-        return weir::retry(weir::RetryPolicy::fixed(2ms).max_attempts(2)).otherwise(weir::dead_letter(std::move(tx)));
+      [](auto& builder, Letters tx) {
+        const auto retry = weir::retry(weir::RetryPolicy::fixed(2ms).max_attempts(2));
+        builder.on_error(retry.otherwise(weir::dead_letter(std::move(tx))));
       },
       [](Plan& plan, const SceneFinal& final, weir::sim::Simulator& sim) {
         if (sim.acted()) return;

@@ -259,14 +259,87 @@ TEST_CASE("error_chain: a circuit breaker and retries, whatever is done at whate
   breaker.open_for = 3ms;
   REQUIRE_NOTHROW(explore_plan(
       options,
-      [breaker](Letters tx) {
-        return weir::circuit_breaker(breaker)
-            .otherwise(weir::retry(RetryPolicy::fixed(2ms).max_attempts(2)))
-            .otherwise(weir::dead_letter(std::move(tx)));
+      [breaker](auto& builder, Letters tx) {
+        builder.on_error(weir::circuit_breaker(breaker)
+                             .otherwise(weir::retry(RetryPolicy::fixed(2ms).max_attempts(2)))
+                             .otherwise(weir::dead_letter(std::move(tx))));
       },
       [](Plan&, const SceneFinal& final, weir::sim::Simulator& sim) {
         if (sim.acted()) return;
         ensure(final.outcome() == weir::Outcome::completed, "it completes");
         ensure(final.stats().processed == 2 && final.stats().dead_lettered == 1, "all but one succeed");
       }));
+}
+
+namespace {
+
+constexpr std::uint64_t plans = 6;
+
+std::uint64_t seed_of(const weir::sim::Simulator& sim) { return std::stoull(sim.name().substr(sim.name().find(' '))); }
+
+weir::ErrorDecision by_value(const weir::FailedEvent<Item>& failed) {
+  if (failed.event().data().value == 1 && failed.attempts() < 3) return weir::retry_after(1ms);
+  if (failed.event().data().value == 2) return weir::continue_;
+  return weir::pass_on;
+}
+weir::ErrorDecision clueless(const weir::FailedEvent<Item>&) { throw std::runtime_error("no idea"); }
+
+std::pair<PlanOptions, SetPolicy> plan_by_seed(const weir::sim::Simulator& sim) {
+  const std::uint64_t plan = seed_of(sim) % plans;
+  PlanOptions options;
+  options.events = 4;
+  options.capacity = 4;
+  options.waiting_receiver = seed_of(sim) / plans % 2 == 1;
+  options.failures = {{1, 1}, {2, 9}, {3, 9}};
+  options.fails_fast = plan <= 1;
+  const auto set = [plan](auto& builder, Letters tx) {
+    weir::CircuitBreakerOptions breaker;
+    breaker.window = 2;
+    breaker.min_calls = 2;
+    breaker.open_for = 3ms;
+    const auto retry = weir::retry(RetryPolicy::fixed(1ms));
+    const auto bury = weir::dead_letter(std::move(tx));
+    if (plan == 0) builder.on_error(weir::circuit_breaker_failing_fast(breaker).otherwise(bury));
+    if (plan == 1) {
+      builder.on_error(
+          weir::circuit_breaker_failing_fast(breaker).otherwise(retry).otherwise(bury).otherwise(weir::continue_));
+    }
+    if (plan == 2) builder.on_error(weir::decide(&by_value).otherwise(bury));
+    if (plan == 3) {
+      const weir::RetryBudget budget(0.5, 1);
+      builder.on_error(weir::retry(RetryPolicy::exponential(1ms).full_jitter().budget(budget)).otherwise(bury));
+    }
+    if (plan == 4) builder.on_error(weir::retry(RetryPolicy::fixed(1ms).max_attempts(2)).otherwise(&clueless));
+    if (plan == 5) {
+      builder.on_error(weir::circuit_breaker(breaker).otherwise(retry).otherwise(bury));
+      builder.timeout(4ms);
+    }
+  };
+  return {options, set};
+}
+
+void judge_plan(Plan&, const SceneFinal& final, weir::sim::Simulator& sim) {
+  const std::uint64_t plan = seed_of(sim) % plans;
+  const weir::StreamStats stats = final.stats();
+  if (final) ensure(stats.settled() == 4 && stats.discarded == 0, "completed means all");
+  if (sim.acted()) return;
+  if (plan == 4) {
+    ensure(final.outcome() == weir::Outcome::failed && final.error().text() == "no idea", "the function stops it");
+  } else if (plan == 5) {
+    ensure(final || final.outcome() == weir::Outcome::timed_out, "done, or out of time");
+  } else {
+    ensure(static_cast<bool>(final), "it completes");
+    ensure(stats.failed + stats.dead_lettered >= 1, "some are never good");
+  }
+}
+
+}  // namespace
+
+TEST_CASE("error_chain: each policy with each strategy, whatever is done at whatever step, loses nothing") {
+  REQUIRE_NOTHROW(explore_plans(&plan_by_seed, weir::serial(), &judge_plan));
+  REQUIRE_NOTHROW(explore_plans(&plan_by_seed, weir::parallel(2), &judge_plan));
+  const auto key = [](const Item& item) { return item.value % 2; };
+  REQUIRE_NOTHROW(explore_plans(&plan_by_seed, weir::parallel(2).by_key(key), &judge_plan));
+  REQUIRE_NOTHROW(explore_plans(&plan_by_seed, weir::batched(2, 1ms), &judge_plan));
+  REQUIRE_NOTHROW(explore_plans(&plan_by_seed, weir::batched(3, 1ms).parallel(2).split_on_error(), &judge_plan));
 }

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <set>
@@ -82,6 +83,9 @@ struct Refused : std::runtime_error {
 using SceneStream = weir::EmittingTask<Item, Found>;
 using SceneFinal = SceneStream::final_event_type;
 
+/// What goes wrong besides, by the seed.
+enum class Trouble { none, fails, fails_and_stops, all_fail, sender_throws, times_out };
+
 struct Scene {
   explicit Scene(SceneOptions o) : options(o) {}
   ~Scene() = default;
@@ -94,6 +98,7 @@ struct Scene {
   weir::StreamStats last;
   std::size_t workers = 0;
   bool in_batches = false;
+  Trouble trouble = Trouble::none;
 
   weir::Task<> send(weir::Emitter<Item>& out) {
     for (int i = 1; i <= options.events; ++i) {
@@ -143,32 +148,6 @@ struct Scene {
     }
     for (auto& event : batch) record.ended.push_back(event.data().value);
   }
-  template <class Builder, class Strategy>
-  void start_in_batches(Builder builder, Strategy strategy) {
-    if (options.waiting_receiver) {
-      stream = std::move(builder)
-                   .receiver(std::move(strategy),
-                             [this](Batch batch, Out& out) -> weir::Task<> {
-                               begin_batch(batch);
-                               std::vector<std::unique_ptr<Left>> left;
-                               for (auto& event : batch) {
-                                 left.push_back(std::make_unique<Left>(record.running, event.data().value));
-                               }
-                               co_await weir::sleep_for(std::chrono::milliseconds(batch.size() % 3));
-                               end_batch(batch, out);
-                             })
-                   .start();
-    } else {
-      stream = std::move(builder)
-                   .receiver(std::move(strategy),
-                             [this](Batch batch, Out& out) {
-                               begin_batch(batch);
-                               end_batch(batch, out);
-                             })
-                   .start();
-    }
-  }
-
   /// Takes a value out of those that are being processed, also when its coroutine is destroyed.
   class Left {
    public:
@@ -182,35 +161,62 @@ struct Scene {
     int value_;
   };
 
+  // The receivers have types of their own, so that streams with different strategies are of one type.
+  struct Plain {
+    Found operator()(weir::ReceiverEvent<Item>& event) const {
+      scene->begin(event.data().value);
+      return scene->end(event.data().value);
+    }
+    Scene* scene;
+  };
+  struct Waiting {
+    weir::Task<Found> operator()(weir::ReceiverEvent<Item>& event) const {
+      Scene& at = *scene;
+      const int value = event.data().value;
+      at.begin(value);
+      const Left left(at.record.running, value);
+      co_await weir::sleep_for(std::chrono::milliseconds(value % 3));
+      ensure(event.data().whole(), "an event was moved from while it was processed");
+      co_return at.end(value);
+    }
+    Scene* scene;
+  };
+  struct PlainBatch {
+    void operator()(Batch batch, Out& out) const {
+      scene->begin_batch(batch);
+      scene->end_batch(batch, out);
+    }
+    Scene* scene;
+  };
+  struct WaitingBatch {
+    weir::Task<> operator()(Batch batch, Out& out) const {
+      Scene& at = *scene;
+      at.begin_batch(batch);
+      std::vector<std::unique_ptr<Left>> left;
+      for (auto& event : batch) left.push_back(std::make_unique<Left>(at.record.running, event.data().value));
+      co_await weir::sleep_for(std::chrono::milliseconds(batch.size() % 3));
+      at.end_batch(batch, out);
+    }
+    Scene* scene;
+  };
+  struct Sending {
+    weir::Task<> operator()(weir::Emitter<Item>& out) const { return scene->send(out); }
+    Scene* scene;
+  };
+
   template <class Strategy>
   void start(weir::sim::Simulator& sim, Strategy strategy) {
     workers = strategy.concurrency();
+    in_batches = weir::detail::in_batches<Strategy>;
+    using OnThem = std::conditional_t<weir::detail::in_batches<Strategy>, PlainBatch, Plain>;
+    using WaitingOnThem = std::conditional_t<weir::detail::in_batches<Strategy>, WaitingBatch, Waiting>;
     auto builder = weir::emits<Item>(sim).named("scene").capacity(options.capacity).on_error(options.on_error);
     if (options.timeout_ms) builder.timeout(std::chrono::milliseconds(*options.timeout_ms));
-    auto sending = std::move(builder).sender([this](weir::Emitter<Item>& out) { return send(out); });
-    if constexpr (weir::detail::in_batches<Strategy>) {
-      in_batches = true;
-      start_in_batches(std::move(sending), std::move(strategy));
-    } else if (options.waiting_receiver) {
-      stream = std::move(sending)
-                   .receiver(std::move(strategy),
-                             [this](auto& event) -> weir::Task<Found> {
-                               const int value = event.data().value;
-                               begin(value);
-                               const Left left(record.running, value);
-                               co_await weir::sleep_for(std::chrono::milliseconds(value % 3));
-                               ensure(event.data().whole(), "an event was moved from while it was processed");
-                               co_return end(value);
-                             })
-                   .start();
+    auto sending = std::move(builder).sender(Sending{this});
+    if (options.waiting_receiver) {
+      stream = std::move(sending).receiver(std::move(strategy), WaitingOnThem{this}).start();
     } else {
-      stream = std::move(sending)
-                   .receiver(std::move(strategy),
-                             [this](auto& event) {
-                               begin(event.data().value);
-                               return end(event.data().value);
-                             })
-                   .start();
+      stream = std::move(sending).receiver(std::move(strategy), OnThem{this}).start();
     }
   }
 
@@ -228,11 +234,30 @@ struct Scene {
   }
 };
 
-/// Runs a scene of `options` with `strategy`, and does `action` when the exploration says so. `judge(scene, final)`
-/// looks at the end.
-template <class Strategy, class Judge>
-auto scene_of(SceneOptions options, Strategy strategy, Action action, Judge judge) {
-  return [options, strategy, action, judge](weir::sim::Simulator& sim) {
+/// Looks at the end.
+using Judge = std::function<void(Scene&, const SceneFinal&, weir::sim::Simulator&)>;
+
+inline void make_trouble(SceneOptions& options, Trouble trouble) {
+  if (trouble == Trouble::fails || trouble == Trouble::all_fail) options.on_error = weir::continue_;
+  if (trouble == Trouble::fails || trouble == Trouble::fails_and_stops) options.failing = 3;
+  if (trouble == Trouble::all_fail) options.failing = -1;
+  options.sender_throws = trouble == Trouble::sender_throws;
+  if (trouble == Trouble::times_out) options.timeout_ms = 2;
+}
+
+/// Runs a scene of `options` with `strategy`, and does `action` when the exploration says so. `in_trouble` adds some by
+/// the seed, which says then whether receivers wait, too.
+template <class Strategy>
+auto scene_of(SceneOptions all, Strategy strategy, Action action, Judge judge, bool in_trouble = false) {
+  return [all, strategy, action, judge, in_trouble](weir::sim::Simulator& sim) {
+    SceneOptions options = all;
+    Trouble trouble = Trouble::none;
+    if (in_trouble) {
+      const std::uint64_t seed = std::stoull(sim.name().substr(sim.name().find(' ')));
+      trouble = static_cast<Trouble>(seed % 6);
+      make_trouble(options, trouble);
+      options.waiting_receiver = seed / 6 % 2 == 1;
+    }
     // Waits in another context, which is there when the simulator's has gone.
     asio::io_context elsewhere;
     auto& scene = sim.keep<Scene>(options);
@@ -299,36 +324,76 @@ auto scene_of(SceneOptions options, Strategy strategy, Action action, Judge judg
       ensure(scene.stream.is_complete(), "complete");
       ensure(scene.stream.stats().emitted == stats.emitted, "the handle's statistics stay those of the end");
     }
+    scene.trouble = trouble;
     judge(scene, final, sim);
   };
 }
 
-/// All actions at every step, under at least the default number of seeds each, with plain and with waiting receivers.
-template <class Strategy, class Judge>
+inline constexpr Action all_actions[] = {Action::none,      Action::graceful,    Action::forceful,
+                                         Action::immediate, Action::drop_handle, Action::end_context};
+
+/// What the final event says when nothing was done to a scene that was in trouble; and when something was, what a
+/// cancel can't have done.
+inline void judge_trouble(const Scene& scene, const SceneFinal& final, bool acted) {
+  const weir::StreamStats stats = final.stats();
+  const auto events = static_cast<std::uint64_t>(scene.options.events);
+  const auto ended = [&](weir::Outcome expected) {
+    ensure(final.outcome() == expected || (acted && final.outcome() == weir::Outcome::cancelled), "another outcome");
+  };
+  switch (scene.trouble) {
+    case Trouble::none:
+      ended(weir::Outcome::completed);
+      break;
+    case Trouble::fails:
+      ended(weir::Outcome::completed);
+      ensure(acted || (stats.failed >= 1 && stats.settled() == events), "one failed, and all were settled");
+      break;
+    case Trouble::all_fail:
+      ended(weir::Outcome::completed);
+      ensure(stats.processed == 0 && (acted || stats.failed == events), "all fail");
+      break;
+    case Trouble::fails_and_stops:
+      ensure(acted || final.outcome() == weir::Outcome::failed, "it fails");
+      ensure(acted || stats.failed >= 1, "with an event that failed");
+      break;
+    case Trouble::sender_throws:
+      ended(weir::Outcome::failed);
+      ensure(acted || stats.processed == events, "what was emitted was processed");
+      break;
+    case Trouble::times_out:
+      ensure(acted || final.outcome() == weir::Outcome::completed || final.outcome() == weir::Outcome::timed_out,
+             "done, or out of time");
+      break;
+  }
+  if (final) ensure(stats.processed + stats.failed == events, "completed means all");
+}
+
+/// All actions at every step, under at least the default number of seeds each: with plain and with waiting receivers,
+/// and once more with receivers and senders that throw, and with a timeout.
+template <class Strategy>
 void explore_strategy(Strategy strategy, Judge judge, SceneOptions options = {}) {
-  for (const bool waiting : {false, true}) {
-    options.waiting_receiver = waiting;
-    weir::sim::explore(
-        scene_of(options, strategy, Action::none, [judge](Scene& scene, const SceneFinal& final, auto& sim) {
-          ensure(final.outcome() == weir::Outcome::completed && static_cast<bool>(final), "it completes");
-          ensure(final.stats().processed == static_cast<std::uint64_t>(scene.options.events),
-                 "everything was processed");
-          judge(scene, final, sim);
-        }));
-    for (const Action action :
-         {Action::graceful, Action::forceful, Action::immediate, Action::drop_handle, Action::end_context}) {
-      weir::sim::explore_each_step(
-          scene_of(options, strategy, action, [judge, action](Scene& scene, const SceneFinal& final, auto& sim) {
-            ensure(final.outcome() == weir::Outcome::completed || final.outcome() == weir::Outcome::cancelled,
-                   "cancelled, or not");
-            if (final) {
-              ensure(final.stats().processed == static_cast<std::uint64_t>(scene.options.events),
-                     "completed means all");
-            }
-            if (action == Action::graceful) ensure(final.stats().discarded == 0, "a graceful cancel discards nothing");
-            judge(scene, final, sim);
-          }));
+  const auto explore_with = [&](Action action, bool in_trouble) {
+    const auto look = [judge, action](Scene& scene, const SceneFinal& final, weir::sim::Simulator& sim) {
+      judge_trouble(scene, final, sim.acted());
+      const bool discards = scene.trouble == Trouble::fails_and_stops || scene.trouble == Trouble::times_out;
+      if (action == Action::graceful && !discards) {
+        ensure(final.stats().discarded == 0, "a graceful cancel discards nothing");
+      }
+      judge(scene, final, sim);
+    };
+    const auto scenario = scene_of(options, strategy, action, look, in_trouble);
+    if (action == Action::none) {
+      weir::sim::explore(scenario);
+    } else {
+      weir::sim::explore_each_step(scenario);
     }
+  };
+  for (const Action action : all_actions) {
+    for (const bool waiting : {false, true}) {
+      options.waiting_receiver = waiting;
+      explore_with(action, false);
+    }
+    explore_with(action, true);
   }
 }
 

@@ -6,14 +6,18 @@
 #include "support/catch.hpp"
 
 #include <algorithm>
+#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <ranges>
 #include <span>
+#include <stdexcept>
 #include <vector>
 
+#include <asio/use_future.hpp>
 #include <weir/core/sync_wait.hpp>
 #include <weir/stream/emits.hpp>
+#include <weir/stream/strategy/parallel.hpp>
 
 namespace {
 
@@ -102,4 +106,45 @@ TEST_CASE("adaptive: on a pool, with receivers that wait") {
   CHECK(final.stats().processed == 20'000);
   CHECK(final.stats().workers <= 16);
   CHECK_FALSE(strategy.trace().empty());
+}
+
+TEST_CASE("error chain: on a pool, with a budget, a breaker and letters that are shared, nothing is lost") {
+  constexpr int events = 20'000;
+  asio::thread_pool pool(4);
+  auto [tx, rx] = weir::make_channel<weir::DeadLetter<int>>(pool, {.capacity = 8});
+  const weir::RetryBudget budget(0.5, 100);
+  weir::CircuitBreakerOptions options;
+  options.window = 50;
+  options.open_for = 100us;
+  const weir::CircuitBreaker breaker(pool, options);
+  const auto retry = weir::RetryPolicy::fixed(10us).full_jitter().budget(budget);
+  std::atomic<int> calls{0};
+  auto stream =
+      weir::emits<int>(pool)
+          .on_error(
+              weir::circuit_breaker(breaker).otherwise(weir::retry(retry)).otherwise(weir::dead_letter(std::move(tx))))
+          .sender(std::views::iota(0, events))
+          .receiver(weir::parallel(4),
+                    [&calls](const auto& event) {
+                      // Bad days, so that the breaker opens now and then.
+                      const int call = calls.fetch_add(1, std::memory_order_relaxed);
+                      if (event.data() % 10 == 0 || call % 2000 < 100) throw std::runtime_error("no");
+                    })
+          .start();
+  auto buried = weir::spawn(
+      pool,
+      [](auto letters) -> weir::Task<std::uint64_t> {
+        std::uint64_t count = 0;
+        // Its text is not read: TSan does not see the counting of owners inside the standard library.
+        while (auto letter = co_await letters.receive()) count += letter->attempts() != 0;
+        co_return count;
+      }(std::move(rx)),
+      asio::use_future);
+  const weir::StreamStats stats = weir::sync_wait(stream.final_event()).stats();
+  CHECK(stats.balanced());
+  CHECK(stats.processed + stats.dead_lettered == events);
+  CHECK(stats.dead_lettered >= events / 10);
+  CHECK(buried.get() == stats.dead_lettered);
+  CHECK(breaker.stats().opened > 0);
+  CHECK(budget.tokens() <= 100);
 }
