@@ -93,35 +93,49 @@ class Scope {
     ChildBase* next_child;
   };
 
+  /// The child's own coroutine stands in `coroutine`, which a resumable with a callback has no use for: there is one of
+  /// these for each child.
   template <class T>
   struct Child : ChildBase {
     explicit Child(Scope& s) noexcept : ChildBase(s) {}
-    Child(Scope& s, Task<T>&& t) noexcept : ChildBase(s), task(std::move(t)) {}
+    Child(Scope& s, Task<T>&& task) noexcept : ChildBase(s) { own(std::move(task)); }
+    ~Child() override { destroy_task(); }
 
     void start() noexcept {
       this->callback = &on_end;
-      this->scope->start(task.handle().promise(), *this);
+      this->scope->start(promise(), *this);
+    }
+
+   protected:
+    void own(Task<T>&& task) noexcept { this->coroutine = task.release(); }
+    void destroy_task() noexcept {
+      if (this->coroutine) std::exchange(this->coroutine, {}).destroy();
+    }
+
+   private:
+    [[nodiscard]] typename Task<T>::promise_type& promise() const noexcept {
+      return Task<T>::Handle::from_address(this->coroutine.address()).promise();
     }
     static void on_end(Resumable& self, bool run) noexcept {
       if (!run) return;
       Child& child = static_cast<Child&>(self);
       Scope& scope = *child.scope;
-      std::exception_ptr error = child.task.handle().promise().result().error();
+      std::exception_ptr error = child.promise().result().error();
       delete static_cast<ChildBase*>(&child);
       scope.child_ended(std::move(error));
     }
-    Task<T> task;
   };
 
   template <class T, class F>
   struct FunctionChild final : Child<T> {
     template <class G>
     FunctionChild(Scope& s, G&& f) : Child<T>(s), function(static_cast<G&&>(f)) {
-      this->task = into_task(function());
-      if (!this->task) throw Error(Errc::task_consumed);
+      auto task = into_task(function());
+      if (!task) throw Error(Errc::task_consumed);
+      this->own(std::move(task));
     }
     // The frame before the function that it refers to.
-    ~FunctionChild() override { this->task = Task<T>(); }
+    ~FunctionChild() override { this->destroy_task(); }
     F function;
   };
 
