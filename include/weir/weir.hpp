@@ -52,9 +52,12 @@
 #include <weir/stream/final_event.hpp>
 #include <weir/stream/flow.hpp>
 #include <weir/stream/rate_limit.hpp>
+#include <weir/stream/rate_limited.hpp>
 #include <weir/stream/receiver.hpp>
+#include <weir/stream/receiver_task.hpp>
 #include <weir/stream/sender.hpp>
 #include <weir/stream/sender_strategy.hpp>
+#include <weir/stream/sender_task.hpp>
 #include <weir/stream/source/directory_changes.hpp>
 #include <weir/stream/source/from_callback.hpp>
 #include <weir/stream/source/from_stream.hpp>

@@ -17,15 +17,15 @@ namespace {
 
 constexpr std::uint64_t count = 1'000'000;
 
-template <class S>
-[[nodiscard]] bool a_million(S sender) {
+template <class... S>
+[[nodiscard]] bool a_million(S... sender) {
   asio::io_context context;
   std::uint64_t next = 0;
   bool in_order = true;
   std::optional<weir_test::AllocationCounter> counter;
   std::uint64_t allocated = count;
   auto stream = weir::emits<std::uint64_t>(context)
-                    .sender(std::move(sender))
+                    .sender(std::move(sender)...)
                     .receiver([&](const auto& event) {
                       in_order = in_order && event.data() == next++;
                       if (next == count / 4) counter.emplace();
@@ -77,4 +77,13 @@ TEST_CASE("sender: a million of a coroutine, one by one, all at once, and by run
       if (run.size() == 100) co_await out.emit_run(run);
     }
   }));
+}
+
+TEST_CASE("sender: a million that are gathered, one by one and by runs, and that have a rate") {
+  const auto one_by_one = [](weir::Emitter<std::uint64_t>& out) -> weir::Task<> {
+    for (std::uint64_t i = 0; i < count; ++i) co_await out.emit(i);
+  };
+  CHECK(a_million(weir::batched(100), one_by_one));
+  CHECK(a_million(weir::rate_limited(1e9, 64), one_by_one));
+  CHECK(a_million(weir::batched(50), std::views::iota(std::uint64_t{0}, count)));
 }

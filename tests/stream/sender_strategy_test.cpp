@@ -3,12 +3,19 @@
 #include "support/catch.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <map>
+#include <numeric>
+#include <optional>
+#include <ranges>
 #include <stdexcept>
+#include <utility>
 #include <vector>
 
 #include <weir/core/sync_wait.hpp>
+#include <weir/core/timer.hpp>
 #include <weir/sim/explore.hpp>
+#include <weir/stream/flow.hpp>
 
 #include "stream/run.hpp"
 
@@ -142,12 +149,151 @@ TEST_CASE("sender strategy: a million of four partitions on a pool, each in orde
   CHECK(collected == std::vector<std::size_t>{0, 1, 2});
 }
 
-TEST_CASE("sender strategy: a rate for partitions is refused, as it is for receivers") {
+TEST_CASE("sender strategy: what makes no sense is refused where it is said") {
   weir::sim::Simulator sim;
-  const auto start = [&sim](weir::Parallel partitions) {
+  const auto one = [](weir::Emitter<int>&) {};
+  const auto part = [](weir::Emitter<int>&, Partition) {};
+  const auto start = [&sim](auto how, auto sender) {
     auto builder = weir::emits<int>(sim);
-    return std::move(builder).sender(std::move(partitions), [](auto& out, Partition) { CHECK(out.try_emit(1)); });
+    static_cast<void>(std::move(builder).sender(how, sender));
   };
-  CHECK_THROWS_AS(start(weir::parallel(2).rate_limit(10)), weir::Error);
-  CHECK_NOTHROW(start(weir::parallel(2)));
+  CHECK_THROWS_AS(weir::rate_limited(0), weir::Error);
+  CHECK_THROWS_AS(weir::rate_limited(-1), weir::Error);
+  CHECK_THROWS_AS(weir::rate_limited(1, 0.5), weir::Error);
+  CHECK_THROWS_AS(weir::rate_limited(1).parallel(0), weir::Error);
+  CHECK_THROWS_AS(start(weir::batched(2).split_on_error(), part), weir::Error);
+  CHECK_THROWS_AS(start(weir::batched(2).parallel(2), one), weir::Error);
+  CHECK_THROWS_AS(start(weir::rate_limited(2).parallel(2), one), weir::Error);
+  CHECK_NOTHROW(start(weir::batched(2).parallel(2), part));
+  CHECK_NOTHROW(start(weir::rate_limited(2), one));
+}
+
+namespace {
+
+/// What was emitted, and at which millisecond it was received.
+using Arrivals = std::vector<std::pair<int, long>>;
+
+template <class Strategy, class S>
+Arrivals arrivals(Strategy how, S sender, std::size_t capacity = 100) {
+  weir::sim::Simulator sim;
+  const auto began = sim.now();
+  Arrivals seen;
+  auto stream = weir::emits<int>(sim)
+                    .capacity(capacity)
+                    .sender(how, std::move(sender))
+                    .receiver([&](const auto& event) {
+                      const auto after = std::chrono::duration_cast<std::chrono::milliseconds>(sim.now() - began);
+                      seen.emplace_back(event.data(), static_cast<long>(after.count()));
+                      CHECK(event.id() == seen.size());
+                    })
+                    .start();
+  const auto final = weir_test::final_of(sim, stream);
+  CHECK(final.outcome() == weir::Outcome::completed);
+  CHECK(final.stats().balanced());
+  return seen;
+}
+
+/// One now, one after 1 ms, and then every 10 ms.
+weir::Task<> six(weir::Emitter<int>& out) {
+  for (int i = 1; i <= 6; ++i) {
+    co_await out.emit(i);
+    co_await weir::sleep_for(std::chrono::milliseconds(i == 1 ? 1 : 10));
+  }
+}
+
+}  // namespace
+
+TEST_CASE("sender strategy: a run goes when it is full, when its oldest event is old enough, and at the end") {
+  using std::chrono::hours;
+  using std::chrono::milliseconds;
+  CHECK(arrivals(weir::batched(3, hours(1)), &six) == Arrivals{{1, 11}, {2, 11}, {3, 11}, {4, 41}, {5, 41}, {6, 41}});
+  CHECK(arrivals(weir::batched(4, hours(1)), &six) == Arrivals{{1, 21}, {2, 21}, {3, 21}, {4, 21}, {5, 51}, {6, 51}});
+  CHECK(arrivals(weir::batched(3, milliseconds(5)), &six) ==
+        Arrivals{{1, 5}, {2, 5}, {3, 16}, {4, 26}, {5, 36}, {6, 46}});
+  CHECK(arrivals(weir::batched(3, milliseconds(12)), &six) ==
+        Arrivals{{1, 11}, {2, 11}, {3, 11}, {4, 33}, {5, 33}, {6, 51}});
+  CHECK(arrivals(weir::batched(3, milliseconds(0)), &six) ==
+        Arrivals{{1, 0}, {2, 1}, {3, 11}, {4, 21}, {5, 31}, {6, 41}});
+  // An hour of silence is no hour of looking.
+  CHECK(arrivals(weir::batched(3, milliseconds(5)), [](weir::Emitter<int>& out) -> weir::Task<> {
+          co_await out.emit(1);
+          co_await weir::sleep_for(std::chrono::hours(1000));
+          co_await out.emit(2);
+          co_await weir::sleep_for(std::chrono::hours(1));
+        }) == Arrivals{{1, 5}, {2, 3'600'000'005}});
+}
+
+TEST_CASE("sender strategy: emits wait for their tokens, runs as far as there are some") {
+  const Arrivals paced{{0, 0}, {1, 0}, {2, 10}, {3, 20}, {4, 30}};
+  CHECK(arrivals(weir::rate_limited(100, 2), std::views::iota(0, 5)) == paced);
+  CHECK(arrivals(weir::rate_limited(100, 2), [](weir::Emitter<int>& out) -> weir::Task<> {
+          const std::vector<int> all{0, 1, 2, 3, 4};
+          const std::size_t emitted = co_await out.emit_all(all);
+          CHECK(emitted == 5);
+        }) == paced);
+  CHECK(arrivals(weir::rate_limited(100, 2), [](weir::Emitter<int>& out) -> weir::Task<> {
+          int refused = 0;
+          for (int i = 0; i < 5;) {
+            if (out.try_emit(i)) {
+              ++i;
+            } else {
+              ++refused;
+              co_await weir::sleep_for(std::chrono::milliseconds(1));
+            }
+          }
+          CHECK(refused >= 30);
+        }) == paced);
+}
+
+TEST_CASE("sender strategy: what was refused for lack of room costs no token") {
+  // With a capacity of 1 a token is taken, and no room found, again and again.
+  weir::sim::Simulator sim;
+  int refused = 0;
+  auto stream = weir::emits<int>(sim)
+                    .capacity(1)
+                    .sender(weir::rate_limited(0.001, 2),
+                            [&refused](weir::Emitter<int>& out) -> weir::Task<> {
+                              for (int i = 0; i < 2;) {
+                                if (out.try_emit(i)) {
+                                  ++i;
+                                } else {
+                                  ++refused;
+                                  co_await weir::sleep_for(std::chrono::milliseconds(1));
+                                }
+                              }
+                            })
+                    .receiver([](const auto& event) -> weir::Task<> {
+                      if (event.data() == 0) co_await weir::sleep_for(std::chrono::milliseconds(10));
+                    })
+                    .start();
+  CHECK(weir_test::final_of(sim, stream).stats().processed == 2);
+  CHECK(refused < 1000);
+}
+
+TEST_CASE("sender strategy: gathering takes every form of sender, and refuses what can't wait when it is full") {
+  const auto values = [](auto sender, std::size_t capacity) {
+    std::vector<int> seen;
+    for (const auto& [value, when] : arrivals(weir::batched(4, std::chrono::hours(1)), std::move(sender), capacity)) {
+      seen.push_back(value);
+    }
+    return seen;
+  };
+  std::vector<int> ten(10);
+  std::iota(ten.begin(), ten.end(), 0);
+  for (const std::size_t capacity : {1u, 3u, 100u}) {
+    CHECK(values(std::views::iota(0, 10), capacity) == ten);
+    CHECK(values(std::vector<int>(ten), capacity) == ten);
+    CHECK(values([i = 0]() mutable { return i < 10 ? std::optional<int>(i++) : std::nullopt; }, capacity) == ten);
+    CHECK(values(weir::from(std::views::iota(0, 10)), capacity) == ten);
+    CHECK(values([&ten](weir::Emitter<int>& out) -> weir::Task<> { co_await out.emit_all(ten); }, capacity) == ten);
+  }
+  int fits = 0;
+  const auto stuffed = values(
+      [&fits](weir::Emitter<int>& out) {
+        while (out.try_emit(fits)) ++fits;
+      },
+      3);
+  // What is gathered, what the channel takes, and what a worker that waits is handed.
+  CHECK(fits == 4 + 3 + 1);
+  CHECK(stuffed.size() == 8);
 }

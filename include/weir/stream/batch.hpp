@@ -69,10 +69,14 @@ class EventBatch {
 
   /// Waits for events, and takes what is there, up to the limit, in one critical section. False when there are no more.
   /// Not when it is full. It can't be moved; allocates nothing.
-  [[nodiscard]] auto gather() { return Gather<Some>(*this, drain_.rx_.receive_some(Inserter(*this), room())); }
+  [[nodiscard]] auto gather() {
+    return until_stopped([this] { return Gather<Some>(*this, drain_.rx_.receive_some(Inserter(*this), room())); });
+  }
   /// The same until `when`, by the clock of the stream: false also when that time has come first.
   [[nodiscard]] auto gather_until(EventTime when) {
-    return Gather<SomeUntil>(*this, drain_.rx_.receive_some_until(Inserter(*this), room(), when));
+    return until_stopped([this, when] {
+      return Gather<SomeUntil>(*this, drain_.rx_.receive_some_until(Inserter(*this), room(), when));
+    });
   }
   /// The stream's clock: that of its execution context.
   [[nodiscard]] EventTime now() const noexcept { return drain_.pipeline_->clock().now(); }
@@ -136,6 +140,16 @@ class EventBatch {
     EventBatch& batch_;
     typename Operation::awaiter_type receive_;
   };
+
+  /// What `make` makes, by itself or so that it ends when the stream is stopped.
+  template <class Make>
+  [[nodiscard]] auto until_stopped(Make make) {
+    if constexpr (D::has_own_channel) {
+      return make();
+    } else {
+      return drain_.until_stopped(make);
+    }
+  }
 
   [[nodiscard]] std::size_t room() const noexcept {
     assert(!full());

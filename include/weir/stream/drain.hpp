@@ -18,6 +18,7 @@
 
 #include <weir/channel/channel.hpp>
 #include <weir/core/task.hpp>
+#include <weir/core/with_cancellation.hpp>
 #include <weir/stream/collector.hpp>
 #include <weir/stream/detail/now_or_later.hpp>
 #include <weir/stream/detail/processed_event.hpp>
@@ -45,6 +46,8 @@ class Drain : private detail::Recovery<Pipeline> {
 
   /// Whether the receiver is a plain function: then `process` and `call` don't suspend.
   static constexpr bool plain = Pipeline::plain_receiver;
+  /// Otherwise it takes its events from a channel of the user's: see `ReceiverTask`.
+  static constexpr bool has_own_channel = Pipeline::has_own_channel;
 
   explicit Drain(std::shared_ptr<Pipeline> pipeline)
       : Recovery(std::move(pipeline)),
@@ -66,12 +69,21 @@ class Drain : private detail::Recovery<Pipeline> {
   [[nodiscard]] EventTime now() const noexcept { return pipeline_->clock().now(); }
 
   /// Waits for events, and takes a few; false when there are no more. Call it when `next` gave null.
-  [[nodiscard]] auto fetch() { return Fetch(*this, Buffer::room); }
+  [[nodiscard]] auto fetch() { return fetch(Buffer::room); }
   /// The same with a bound, from 1.
-  [[nodiscard]] auto fetch(std::size_t max) { return Fetch(*this, max); }
+  [[nodiscard]] auto fetch(std::size_t max) {
+    if constexpr (Pipeline::has_own_channel) {
+      return Fetch(*this, max);
+    } else {
+      return until_stopped([this, max] { return Fetch(*this, max); });
+    }
+  }
   /// Takes what is there, up to `max`, without waiting: gives the number. Call it when `next` gave null.
   [[nodiscard]] std::size_t try_fetch(std::size_t max = Buffer::room) {
     std::size_t taken = 0;
+    if constexpr (!Pipeline::has_own_channel) {
+      if (pipeline_->level() != 0) return 0;
+    }
     for (max = std::min(max, Buffer::room); taken < max; ++taken) {
       std::optional<Element> element = rx_.try_receive();
       if (!element) break;
@@ -286,6 +298,28 @@ class Drain : private detail::Recovery<Pipeline> {
     typename decltype(std::declval<const ChannelReceiver<Element>&>().receive_some(std::declval<Inserter>(),
                                                                                    1))::awaiter_type receive_;
   };
+
+  /// Awaits what `make` makes, which says whether something was taken from a channel that is not the stream's own:
+  /// that one is not closed when the stream is stopped, so the wait is cancelled. False also when the channel is closed
+  /// with a reason: the stream has failed then.
+  template <class Make>
+  Task<bool> until_stopped(Make make) {
+    if (pipeline_->level() != 0) co_return false;
+    try {
+      auto taking = taken_by(std::move(make));
+      const bool taken = co_await with_cancellation(pipeline_->token(), std::move(taking));
+      if (!taken && rx_.closed()) pipeline_->set_fed_from_outside(false);
+      co_return taken;
+    } catch (...) {
+      pipeline_->source_threw(std::current_exception());
+    }
+    co_return false;
+  }
+  template <class Make>
+  static Task<bool> taken_by(Make make) {
+    auto taking = make();
+    co_return co_await taking;
+  }
 
   template <class R>
   void stage(R&& returned) {

@@ -15,11 +15,14 @@
 #include <weir/stream/collect.hpp>
 #include <weir/stream/detail/described.hpp>
 #include <weir/stream/detail/pipeline.hpp>
+#include <weir/stream/detail/sender_half.hpp>
 #include <weir/stream/emitting_task.hpp>
 #include <weir/stream/error_policy.hpp>
 #include <weir/stream/receiver.hpp>
+#include <weir/stream/receiver_task.hpp>
 #include <weir/stream/sender.hpp>
 #include <weir/stream/sender_strategy.hpp>
+#include <weir/stream/sender_task.hpp>
 #include <weir/stream/strategy/serial.hpp>
 #include <weir/stream/strategy/strategy.hpp>
 
@@ -152,23 +155,37 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
         static_cast<S&&>(function), std::move(strategy_), std::move(receiver_), std::move(policy_));
   }
 
-  /// The same by several coroutines at once: `.sender(weir::parallel(4), [](Emitter<T>&, Partition) -> Task<> {…})`;
+  /// The same with a strategy. `batched(size, max_delay)`: what is emitted is gathered, and goes into the channel a run
+  /// at a time; see `gathered_sender`. `rate_limited(per_second, burst)`: see `RateLimited`. Both take every sender.
+  /// `parallel(n)`: several coroutines at once, `.sender(weir::parallel(4), [](Emitter<T>&, Partition) -> Task<> {…})`;
   /// see `PartitionSender`. Each one's events keep their order. The sender has ended when all have; what one of them
-  /// throws stops the others, and ends the stream as failed after what was emitted has been processed.
-  /// Throws `Error(Errc::invalid_argument)` for `parallel(n).rate_limit(…)`, which is for receivers.
-  template <class F>
-  [[nodiscard]] auto sender(Parallel partitions, F&& function) && {
-    static_assert(PartitionSender<std::decay_t<F>, T>,
-                  "weir::emits<T>().sender(parallel(n), f): f is not Task<>(Emitter<T>&, Partition)");
-    if (partitions.limit()) {
-      throw Error(Errc::invalid_argument,
-                  "sender(parallel(n).rate_limit(...)): a rate is for receivers; let a sender take tokens of a "
-                  "TokenBucket");
+  /// throws stops the others, and ends the stream as failed after what was emitted has been processed. Partitions may
+  /// have a rate, which they share, `parallel(n).rate_limit(…)` or `rate_limited(…).parallel(n)`, or gather,
+  /// `batched(…).parallel(n)`, each by itself. Throws `Error(Errc::invalid_argument)` for what is for receivers only.
+  template <class Strategy, class F>
+  [[nodiscard]] auto sender(Strategy how, F&& function) && {
+    static_assert(detail::SenderStrategy<Strategy>,
+                  "weir::emits<T>().sender(strategy, f): the first is none of parallel, batched, rate_limited");
+    using Function = std::decay_t<F>;
+    detail::EmitPlan plan = detail::emit_plan(how);
+    if constexpr (PartitionSender<Function, T>) {
+      using Partitioned = detail::PartitionedSender<Function>;
+      return rebuilt<Partitioned, StrategyType, ReceiverFunction, Policy, Item>(
+          Partitioned{static_cast<F&&>(function), detail::partitions_of(how), std::move(plan)}, std::move(strategy_),
+          std::move(receiver_), std::move(policy_));
+    } else {
+      static_assert(!std::same_as<Strategy, Parallel>,
+                    "weir::emits<T>().sender(parallel(n), f): f is not Task<>(Emitter<T>&, Partition)");
+      static_assert(Sender<Function, T>,
+                    "weir::emits<T>().sender(strategy, x): x is none of Task<>(Emitter<T>&), void(Emitter<T>&), "
+                    "std::optional<T>(), a flow or a range of T, a function that returns one, or "
+                    "Task<>(Emitter<T>&, Partition)");
+      detail::refuse_partitions(how);
+      using Planned = detail::PlannedSender<Function>;
+      return rebuilt<Planned, StrategyType, ReceiverFunction, Policy, Item>(
+          Planned{static_cast<F&&>(function), std::move(plan)}, std::move(strategy_), std::move(receiver_),
+          std::move(policy_));
     }
-    using Partitioned = detail::PartitionedSender<std::decay_t<F>>;
-    return rebuilt<Partitioned, StrategyType, ReceiverFunction, Policy, Item>(
-        Partitioned{static_cast<F&&>(function), partitions.concurrency()}, std::move(strategy_), std::move(receiver_),
-        std::move(policy_));
   }
 
   /// Who processes them, one after another.
@@ -207,16 +224,50 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
     static_assert(detail::said<ReceiverFunction>,
                   "weir::emits<T>(...).start(): the stream has no receiver; call .receiver(...) first");
     if constexpr (detail::said<SenderFunction> && detail::said<ReceiverFunction>) {
-      constexpr bool deduced = requires {
-        typename detail::item_of<ReceiverFunction, Input, Item>::type;
-      } && !std::same_as<typename detail::item_of<ReceiverFunction, Input, Item>::type, detail::NotSaid>;
-      constexpr bool alone = detail::TakesInput<ReceiverFunction, Input>;
-      static_assert(alone || deduced || detail::said<Item>,
-                    "weir::emits<T>(...).start(): the receiver takes neither (event) nor (event, collector), or it is "
-                    "a template over "
-                    "its collector: say what is collected with .collecting<C>()");
-      if constexpr (alone || deduced)
-        return std::move(*this).template start_with<typename detail::item_of<ReceiverFunction, Input, Item>::type>();
+      return with_item([this]<class C>(std::type_identity<C>) { return std::move(*this).template start_all<C>(); });
+    }
+  }
+
+  /// Starts the sender alone, into a channel of one's own, and gives a `SenderTask<T>`. The channel carries `T`s, or
+  /// `SenderEvent<T>`s, which keep their number and time up to a `start_from`. What is said of receivers before is not
+  /// used, nor is `capacity`. Throws `Error(Errc::empty_handle)` for an empty handle. As `start()` otherwise.
+  template <class Element>
+  [[nodiscard]] SenderTask<T> start_into(ChannelSender<Element> tx) && {
+    static_assert(std::same_as<Element, T> || std::same_as<Element, SenderEvent<T>>,
+                  "weir::emits<T>(...).start_into(tx): tx is neither ChannelSender<T> nor "
+                  "ChannelSender<SenderEvent<T>>");
+    static_assert(detail::said<SenderFunction>,
+                  "weir::emits<T>(...).start_into(tx): there is no sender; call .sender(...) first");
+    static_assert(
+        !detail::said<ReceiverFunction>,
+        "weir::emits<T>(...).start_into(tx): the receiver would get nothing; it is what start_from(rx) is for");
+    if (!tx) throw Error(Errc::empty_handle, "start_into(tx): the channel's handle is empty");
+    using Running = detail::SenderHalf<T, Executor, Element>;
+    StreamGraph parts;
+    parts.sender = detail::sender_text<T>(sender_);
+    auto running = std::make_shared<Running>(std::move(settings_.name), executor_, std::move(tx));
+    running->set_parts(std::move(parts));
+    Running::start(running, std::move(sender_), settings_.timeout);
+    return SenderTask<T>(std::move(running));
+  }
+
+  /// Starts the receivers alone, from a channel of one's own, and gives a `ReceiverTask<T, C, Collection>`. See
+  /// `start_into`.
+  template <class Element>
+  [[nodiscard]] auto start_from(ChannelReceiver<Element> rx) && {
+    static_assert(std::same_as<Element, T> || std::same_as<Element, SenderEvent<T>>,
+                  "weir::emits<T>(...).start_from(rx): rx is neither ChannelReceiver<T> nor "
+                  "ChannelReceiver<SenderEvent<T>>");
+    static_assert(
+        !detail::said<SenderFunction>,
+        "weir::emits<T>(...).start_from(rx): the sender would not be started; it is what start_into(tx) is for");
+    static_assert(detail::said<ReceiverFunction>,
+                  "weir::emits<T>(...).start_from(rx): there is no receiver; call .receiver(...) first");
+    if (!rx) throw Error(Errc::empty_handle, "start_from(rx): the channel's handle is empty");
+    if constexpr (detail::said<ReceiverFunction>) {
+      return with_item([this, &rx]<class C>(std::type_identity<C>) {
+        return std::move(*this).template start_receiving<C>(std::move(rx));
+      });
     }
   }
 
@@ -230,43 +281,83 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
                                                       std::move(how), std::move(to), std::move(policy));
   }
 
+  template <class Start>
+  auto with_item(Start start) {
+    using ItemOf = detail::item_of<ReceiverFunction, Input, Item>;
+    constexpr bool deduced =
+        requires { typename ItemOf::type; } && !std::same_as<typename ItemOf::type, detail::NotSaid>;
+    constexpr bool alone = detail::TakesInput<ReceiverFunction, Input>;
+    static_assert(alone || deduced || detail::said<Item>,
+                  "weir::emits<T>(...).start(): the receiver takes neither (event) nor (event, collector), or it is "
+                  "a template over "
+                  "its collector: say what is collected with .collecting<C>()");
+    if constexpr (alone || deduced) return start(std::type_identity<typename ItemOf::type>());
+  }
+
   template <class C>
-  auto start_with() && {
-    using ActualPolicy = detail::policy_or_default_t<Policy, C>;
-    using ItemType = detail::item_t<C>;
+  using ActualPolicy = detail::policy_or_default_t<Policy, C>;
+  template <class C>
+  using CollectionOf = collect::collection_t<ActualPolicy<C>, detail::item_t<C>>;
+
+  template <class C>
+  auto start_all() && {
+    using Running = RunningOf<C, SenderEvent<T>, false>;
+    const typename Running::Room room(settings_.capacity, strategy_);
+    auto [tx, rx] = make_channel<SenderEvent<T>>(executor_, {.capacity = room.channel});
+    auto running = make_running<C, Running>(std::move(tx), std::move(rx), room);
+    Running::start(running, std::move(sender_), std::move(strategy_), settings_.timeout);
+    return EmittingTask<T, C, CollectionOf<C>>(std::move(running));
+  }
+  template <class C, class Element>
+  auto start_receiving(ChannelReceiver<Element> rx) && {
+    using Running = RunningOf<C, Element, true>;
+    const typename Running::Room room(settings_.capacity, strategy_);
+    auto running = make_running<C, Running>({}, std::move(rx), room);
+    Running::start_receiving(running, std::move(strategy_), settings_.timeout);
+    return ReceiverTask<T, C, CollectionOf<C>>(std::move(running));
+  }
+
+  template <class C, class Element, bool Joined>
+  static auto running_of() {
     static_assert(
-        collect::Policy<ActualPolicy, ItemType>,
+        collect::Policy<ActualPolicy<C>, detail::item_t<C>>,
         "weir::emits<T>(...).start(): the collection policy takes no items of the type that the receiver returns");
-    using Collection = collect::collection_t<ActualPolicy, ItemType>;
+    using Collection = CollectionOf<C>;
     static_assert(detail::TakesInput<ReceiverFunction, Input> ||
                       detail::TakesInputAndCollector<ReceiverFunction, Input, C, Collection>,
                   "weir::emits<T>(...).start(): the receiver can't be called with (event), nor with (event, "
                   "Collector<C, Collection>&); in batches the event is a std::span<ReceiverEvent<T>>");
+    return std::type_identity<
+        detail::Pipeline<T, C, Collection, ReceiverFunction, Executor, Element, in_batches, Joined>>();
+  }
+  template <class C, class Element, bool Joined>
+  using RunningOf = typename decltype(running_of<C, Element, Joined>())::type;
+
+  template <class C, class Running, class Element = typename Running::element_type>
+  std::shared_ptr<Running> make_running(ChannelSender<Element> tx, ChannelReceiver<Element> rx,
+                                        const typename Running::Room& room) {
     StreamGraph parts;
-    parts.sender = detail::sender_text<T>(sender_);
+    if constexpr (detail::said<SenderFunction>) parts.sender = detail::sender_text<T>(sender_);
     parts.strategy = detail::strategy_text(strategy_);
     parts.errors = detail::errors_text(settings_.error_policy, settings_.error_handler);
     if constexpr (detail::said<Policy>) {
       parts.collector = detail::policy_text(policy_);
     } else {
-      parts.collector = detail::policy_text(ActualPolicy());
+      parts.collector = detail::policy_text(ActualPolicy<C>());
     }
-    using Running = detail::Pipeline<T, C, Collection, ReceiverFunction, Executor, SenderEvent<T>, in_batches>;
-    const typename Running::Room room(settings_.capacity, strategy_);
-    auto [tx, rx] = make_channel<SenderEvent<T>>(executor_, {.capacity = room.channel});
-    Collector<C, Collection> collector = [&] {
+    using Gathered = Collector<C, CollectionOf<C>>;
+    Gathered collector = [&] {
       if constexpr (detail::said<Policy>) {
-        return Collector<C, Collection>(std::move(policy_));
+        return Gathered(std::move(policy_));
       } else {
-        return Collector<C, Collection>(ActualPolicy());
+        return Gathered(ActualPolicy<C>());
       }
     }();
     auto running = std::make_shared<Running>(std::move(settings_.name), executor_, std::move(collector),
                                              std::move(receiver_), settings_.error_policy,
                                              std::move(settings_.error_handler), std::move(tx), std::move(rx), room);
     running->set_parts(std::move(parts));
-    Running::start(running, std::move(sender_), std::move(strategy_), settings_.timeout);
-    return EmittingTask<T, C, Collection>(std::move(running));
+    return running;
   }
 
   Executor executor_;

@@ -12,8 +12,10 @@
 #include <vector>
 
 #include <weir/channel/channel.hpp>
+#include <weir/core/always_inline.hpp>
 #include <weir/core/cancellation.hpp>
 #include <weir/core/task.hpp>
+#include <weir/stream/detail/emit_hook.hpp>
 #include <weir/stream/detail/stream_core.hpp>
 #include <weir/stream/event.hpp>
 
@@ -24,16 +26,33 @@ class Emitter;
 
 namespace detail {
 
-/// A send into the stream's channel that gives the value back to its place when it was refused.
+/// A send into the stream's channel that gives the value back to its place when it was refused; or, where something
+/// stands before the channel, what that does.
 template <class T>
 class [[nodiscard("co_await it: nothing is emitted before. A plain function can't: it has try_emit")]] EmitOperation {
  public:
-  EmitOperation(StreamCore& core, const ChannelSender<SenderEvent<T>>& tx, SenderEvent<T>&& event, T* origin)
-      : core_(core), event_(std::move(event)), origin_(origin), send_(tx.send(std::move(event_)).operator co_await()) {}
+  WEIR_ALWAYS_INLINE EmitOperation(StreamCore& core, const ChannelSender<SenderEvent<T>>& tx, EmitHook<T>* hook,
+                                   SenderEvent<T>&& event, T* origin)
+      : core_(core), event_(std::move(event)), origin_(origin), hook_(hook) {
+    if (hook_) [[unlikely]] {
+      waits_ = false;
+    } else {
+      ::new (static_cast<void*>(&send_)) Send(tx.send(std::move(event_)).operator co_await());
+    }
+  }
   EmitOperation(const EmitOperation&) = delete;
   EmitOperation& operator=(const EmitOperation&) = delete;
+  WEIR_ALWAYS_INLINE ~EmitOperation() {
+    if (hook_) [[unlikely]] {
+      if (waits_) std::destroy_at(&later_);
+    } else {
+      std::destroy_at(&send_);
+    }
+  }
 
-  void attach(Promise& promise) {
+  WEIR_ALWAYS_INLINE void attach(Promise& promise) {
+    if (hook_) [[unlikely]]
+      return attach_to_hook(promise);
     try {
       if (core_.level() != 0) throw Error(Errc::cancelled);
       send_.attach(promise);
@@ -43,9 +62,21 @@ class [[nodiscard("co_await it: nothing is emitted before. A plain function can'
     }
     event_.stamp(core_.next_event_id(), core_.clock().coarse_now());
   }
-  [[nodiscard]] bool await_ready() { return send_.await_ready(); }
-  void await_suspend(std::coroutine_handle<> handle) noexcept { send_.await_suspend(handle); }
-  void await_resume() {
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
+    if (hook_) [[unlikely]]
+      return !waits_ && promise_->home().spend();
+    return send_.await_ready();
+  }
+  void await_suspend(std::coroutine_handle<> handle) noexcept {
+    if (hook_) [[unlikely]] {
+      suspend_in_hook(handle);
+    } else {
+      send_.await_suspend(handle);
+    }
+  }
+  WEIR_ALWAYS_INLINE void await_resume() {
+    if (hook_) [[unlikely]]
+      return resume_from_hook();
     try {
       send_.await_resume();
     } catch (...) {
@@ -56,7 +87,41 @@ class [[nodiscard("co_await it: nothing is emitted before. A plain function can'
   }
 
  private:
-  void give_back() {
+  using Send = typename decltype(std::declval<const ChannelSender<SenderEvent<T>>&>().send(
+      std::declval<SenderEvent<T>>()))::awaiter_type;
+  using Later = typename Task<>::Awaiter;
+
+  [[gnu::cold, gnu::noinline]] void suspend_in_hook(std::coroutine_handle<> handle) noexcept {
+    if (waits_) {
+      later_.await_suspend(handle);
+    } else {
+      promise_->home().resume_here(promise_->resumable());
+    }
+  }
+  [[gnu::cold, gnu::noinline]] void attach_to_hook(Promise& promise) {
+    promise_ = &promise;
+    try {
+      if (core_.level() != 0 || promise.scope().cancelled()) throw Error(Errc::cancelled);
+      if (hook_->emit_at_once(event_)) return;
+      ::new (static_cast<void*>(&later_)) Later(hook_->emit(event_).operator co_await());
+      waits_ = true;
+      later_.attach(promise);
+    } catch (...) {
+      give_back();
+      throw;
+    }
+  }
+  [[gnu::cold, gnu::noinline]] void resume_from_hook() {
+    if (!waits_) return;
+    try {
+      later_.await_resume();
+    } catch (...) {
+      give_back();
+      throw;
+    }
+  }
+
+  [[gnu::noinline]] void give_back() {
     if (!origin_) return;
     if constexpr (std::is_move_assignable_v<T>) {
       *origin_ = std::move(event_).data();
@@ -69,8 +134,14 @@ class [[nodiscard("co_await it: nothing is emitted before. A plain function can'
   StreamCore& core_;
   SenderEvent<T> event_;
   T* origin_;
-  typename decltype(std::declval<const ChannelSender<SenderEvent<T>>&>().send(
-      std::declval<SenderEvent<T>>()))::awaiter_type send_;
+  EmitHook<T>* hook_;
+  /// The next two are the hook's.
+  Promise* promise_;
+  bool waits_;
+  union {
+    Send send_;
+    Later later_;
+  };
 };
 
 }  // namespace detail
@@ -92,25 +163,26 @@ class Emitter {
   using value_type = T;
 
   Emitter(detail::StreamCore& core, ChannelSender<SenderEvent<T>> tx) : core_(core), tx_(std::move(tx)) {}
+  Emitter(detail::StreamCore& core, detail::EmitHook<T>& hook) : core_(core), hook_(&hook) {}
   Emitter(const Emitter&) = delete;
   Emitter& operator=(const Emitter&) = delete;
 
   [[nodiscard]] auto emit(T&& value) {
-    return Operation(core_, tx_, SenderEvent<T>(std::in_place, std::move(value)), std::addressof(value));
+    return Operation(core_, tx_, hook_, SenderEvent<T>(std::in_place, std::move(value)), std::addressof(value));
   }
   [[nodiscard]] auto emit(const T& value)
     requires std::copy_constructible<T>
   {
-    return Operation(core_, tx_, SenderEvent<T>(std::in_place, value), nullptr);
+    return Operation(core_, tx_, hook_, SenderEvent<T>(std::in_place, value), nullptr);
   }
   /// An event that says more than its value. It is moved from.
-  [[nodiscard]] auto emit(SenderEvent<T>&& event) { return Operation(core_, tx_, std::move(event), nullptr); }
+  [[nodiscard]] auto emit(SenderEvent<T>&& event) { return Operation(core_, tx_, hook_, std::move(event), nullptr); }
 
   /// Builds the value from `args`.
   template <class... Args>
     requires std::constructible_from<T, Args...>
   [[nodiscard]] auto emit_emplace(Args&&... args) {
-    return Operation(core_, tx_, SenderEvent<T>(std::in_place, static_cast<Args&&>(args)...), nullptr);
+    return Operation(core_, tx_, hook_, SenderEvent<T>(std::in_place, static_cast<Args&&>(args)...), nullptr);
   }
 
   /// Emits the elements of a range in order, a run of them in one critical section. It moves them out of a container
@@ -129,8 +201,13 @@ class Emitter {
   /// what is left in `run` has no meaning. Allocates nothing in the steady state.
   [[nodiscard]] Task<> emit_run(std::vector<SenderEvent<T>>& run) {
     if (stopping()) throw Error(Errc::cancelled);
-    number(run, core_.clock().coarse_now());
-    co_await tx_.send_all(std::move(run));
+    if (hook_) {
+      auto emitting = hook_->emit_run(run);
+      co_await std::move(emitting);
+    } else {
+      number(run, core_.clock().coarse_now());
+      co_await tx_.send_all(std::move(run));
+    }
     run.clear();
   }
 
@@ -166,6 +243,7 @@ class Emitter {
   static constexpr std::size_t run_length = 64;
 
   bool try_emit_event(SenderEvent<T>& event) {
+    if (hook_) return hook_->try_emit(event);
     event.stamp(core_.next_event_id(), core_.clock().coarse_now());
     if (tx_.try_send(std::move(event))) return true;
     core_.return_event_id(event.id());
@@ -195,8 +273,15 @@ class Emitter {
         }
       }
       if (stopping()) throw Error(Errc::cancelled);
-      number(run, now);
-      count += co_await tx_.send_all(std::move(run));
+      if (hook_) {
+        count += run.size();
+        for (SenderEvent<T>& event : run) event.stamp(0, now);
+        auto emitting = hook_->emit_run(run);
+        co_await std::move(emitting);
+      } else {
+        number(run, now);
+        count += co_await tx_.send_all(std::move(run));
+      }
       run.clear();
     }
     co_return count;
@@ -204,6 +289,8 @@ class Emitter {
 
   detail::StreamCore& core_;
   ChannelSender<SenderEvent<T>> tx_;
+  /// Null unless something stands before the channel: a strategy of the sender's, or a channel of the user's.
+  detail::EmitHook<T>* hook_ = nullptr;
 };
 
 }  // namespace weir

@@ -34,9 +34,10 @@ class RateLimit {
   /// Whether there is one.
   [[nodiscard]] explicit operator bool() const noexcept { return shared_ || per_second_ != 0; }
   /// What the workers of a stream share: nothing where there is no limit.
-  [[nodiscard]] std::optional<TokenBucket> bucket(Home& home) const {
+  [[nodiscard]] std::optional<TokenBucket> bucket(Home& home) const { return bucket(home.context()); }
+  [[nodiscard]] std::optional<TokenBucket> bucket(asio::execution_context& context) const {
     if (shared_ || per_second_ == 0) return shared_;
-    return TokenBucket(home.context(), per_second_, burst_);
+    return TokenBucket(context, per_second_, burst_);
   }
   /// ".rate_limit(100)", or nothing where there is no limit.
   [[nodiscard]] std::string describe() const {

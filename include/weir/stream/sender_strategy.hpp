@@ -1,15 +1,24 @@
 /// Senders that are several coroutines: `.sender(weir::parallel(n), [](Emitter<T>&, Partition) -> Task<> {…})`.
 #pragma once
 
+#include <algorithm>
 #include <concepts>
 #include <cstddef>
 #include <functional>
 #include <memory>
+#include <string>
 #include <type_traits>
 #include <utility>
 
-#include <weir/core/promise.hpp>
+#include <fmt/format.h>
+
+#include <weir/core/error.hpp>
+#include <weir/stream/batch.hpp>
 #include <weir/stream/emitter.hpp>
+#include <weir/stream/event.hpp>
+#include <weir/stream/rate_limit.hpp>
+#include <weir/stream/rate_limited.hpp>
+#include <weir/stream/strategy/batched.hpp>
 #include <weir/stream/strategy/parallel.hpp>
 
 namespace weir {
@@ -37,17 +46,72 @@ concept PartitionSender = std::invocable<F&, Emitter<T>&, Partition>;
 
 namespace detail {
 
+/// How a sender emits.
+struct EmitPlan {
+  /// How many events go into the channel together; 1: each when it is emitted.
+  std::size_t gathered = 1;
+  EventTime::duration max_delay{};
+  RateLimit limit;
+
+  [[nodiscard]] bool gathers() const noexcept { return gathered > 1 && max_delay > max_delay.zero(); }
+  [[nodiscard]] bool plain() const noexcept { return !gathers() && !limit; }
+  /// ", in runs of 64", ", rate_limit(100)": what there is of it.
+  [[nodiscard]] std::string describe() const {
+    std::string text;
+    if (gathers()) text += fmt::format(", in runs of {}", gathered);
+    if (limit) text += ", " + limit.describe().substr(1);
+    return text;
+  }
+};
+
+/// A sender that emits in its own way.
+template <class F>
+struct PlannedSender {
+  F function;
+  EmitPlan plan;
+};
+
 /// A sender that is started once for each partition.
 template <class F>
 struct PartitionedSender {
   F function;
-  std::size_t partitions;
+  std::size_t partitions = 1;
+  EmitPlan plan{};
 };
 
 template <class S>
 inline constexpr bool is_partitioned = false;
 template <class F>
 inline constexpr bool is_partitioned<PartitionedSender<F>> = true;
+template <class S>
+inline constexpr bool is_planned = false;
+template <class F>
+inline constexpr bool is_planned<PlannedSender<F>> = true;
+
+[[nodiscard]] inline EmitPlan emit_plan(const Parallel& how) { return {1, {}, how.limit()}; }
+[[nodiscard]] inline EmitPlan emit_plan(const RateLimited& how) { return {1, {}, how.limit()}; }
+[[nodiscard]] inline EmitPlan emit_plan(const Batched& how) {
+  if (how.failure() != BatchFailure::whole) {
+    throw Error(Errc::invalid_argument, "sender(batched(...).split_on_error()): that is for receivers");
+  }
+  return {how.size(), how.max_delay(), {}};
+}
+
+template <class S>
+concept SenderStrategy = requires(const S& how) {
+  { emit_plan(how) } -> std::same_as<EmitPlan>;
+};
+
+template <SenderStrategy S>
+[[nodiscard]] std::size_t partitions_of(const S& how) noexcept {
+  return std::max<std::size_t>(how.concurrency(), 1);
+}
+template <SenderStrategy S>
+void refuse_partitions(const S& how) {
+  if (partitions_of(how) == 1) return;
+  throw Error(Errc::invalid_argument,
+              "sender(strategy.parallel(n), f): f is one sender; n of them are a Task<>(Emitter<T>&, Partition)");
+}
 
 /// One of them, as a sender of its own: they share the function.
 template <class F>

@@ -19,11 +19,11 @@ namespace weir::detail {
 template <class T, class S>
 [[nodiscard]] std::string sender_text(const S& sender) {
   if constexpr (is_partitioned<S>) {
-    if constexpr (Described<decltype(sender.function)>) {
-      return fmt::format("{}, {}", std::string(sender.function.describe()), counted(sender.partitions, "partition"));
-    } else {
-      return counted(sender.partitions, "partition");
-    }
+    std::string text;
+    if constexpr (Described<decltype(sender.function)>) text = std::string(sender.function.describe()) + ", ";
+    return text + counted(sender.partitions, "partition") + sender.plan.describe();
+  } else if constexpr (is_planned<S>) {
+    return sender_text<T>(sender.function) + sender.plan.describe();
   } else if constexpr (Described<S>) {
     return sender.describe();
   } else if constexpr (FlowSender<S, T>) {

@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <exception>
 #include <memory>
+#include <mutex>
 #include <optional>
 #include <string>
 #include <type_traits>
@@ -18,7 +19,9 @@
 #include <weir/core/spawn.hpp>
 #include <weir/core/task.hpp>
 #include <weir/core/this_task.hpp>
+#include <weir/stream/detail/emit_hook.hpp>
 #include <weir/stream/detail/error_handler.hpp>
+#include <weir/stream/detail/sender_roots.hpp>
 #include <weir/stream/detail/stream_state.hpp>
 #include <weir/stream/drain.hpp>
 #include <weir/stream/emitter.hpp>
@@ -39,7 +42,7 @@ template <class S>
 inline constexpr bool takes_ahead = requires { requires S::takes_ahead; };
 
 template <class T, class C, class Collection, class Receiver, class Executor, class Element = SenderEvent<T>,
-          bool InBatches = false>
+          bool InBatches = false, bool Joined = false>
 class Pipeline final : public StreamState<T, C, Collection> {
   using State = StreamState<T, C, Collection>;
 
@@ -48,6 +51,9 @@ class Pipeline final : public StreamState<T, C, Collection> {
   using item_type = C;
   using collection_type = Collection;
   using element_type = Element;
+
+  /// Otherwise it is a receiving half, and the channel is the user's.
+  static constexpr bool has_own_channel = !Joined;
 
   using input_type = receiver_input_t<T, InBatches>;
 
@@ -99,6 +105,12 @@ class Pipeline final : public StreamState<T, C, Collection> {
   [[nodiscard]] std::size_t run_limit() const noexcept { return run_limit_; }
   [[nodiscard]] std::size_t kept() const noexcept { return kept_; }
   [[nodiscard]] const ChannelReceiver<Element>& receiver_end() const noexcept { return rx_; }
+  [[nodiscard]] const ChannelSender<Element>& sender_end() const noexcept { return tx_; }
+  /// For an emitter that something stands before.
+  [[nodiscard]] std::unique_ptr<EmitOutlet<T>> make_outlet(bool gathers) {
+    return std::make_unique<ChannelOutlet<T, Element>>(*this, ledger_.add(gathers), tx_);
+  }
+  [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
   [[nodiscard]] std::size_t next_worker() noexcept { return workers_.fetch_add(1, std::memory_order_relaxed); }
   [[nodiscard]] bool runs_on_this_thread() const noexcept override { return weir::runs_on_this_thread(executor_); }
 
@@ -109,10 +121,27 @@ class Pipeline final : public StreamState<T, C, Collection> {
   static void start(const std::shared_ptr<Pipeline>& self, SenderFunction sender, Strategy strategy,
                     std::optional<TimeService::Duration> timeout) {
     StreamRoot starter(self, StreamRole::starter);
+    self->gathers_ = gathers(sender);
     try {
       if (timeout) self->arm(*timeout, self->executor_);
       self->start_worker(std::move(strategy));
-      start_sender(self, std::move(sender));
+      detail::start_sender(self, std::move(sender));
+    } catch (...) {
+      self->cancel(CancellationLevel::immediate, StreamCore::Cause::failed, std::current_exception());
+      throw;
+    }
+    starter.returned();
+  }
+
+  /// The same for a half, which has no sender.
+  template <class Strategy>
+  static void start_receiving(const std::shared_ptr<Pipeline>& self, Strategy strategy,
+                              std::optional<TimeService::Duration> timeout) {
+    StreamRoot starter(self, StreamRole::starter);
+    self->set_fed_from_outside(true);
+    try {
+      if (timeout) self->arm(*timeout, self->executor_);
+      self->start_worker(std::move(strategy));
     } catch (...) {
       self->cancel(CancellationLevel::immediate, StreamCore::Cause::failed, std::current_exception());
       throw;
@@ -128,45 +157,6 @@ class Pipeline final : public StreamState<T, C, Collection> {
   }
 
  private:
-  template <class SenderFunction>
-  static void start_sender(const std::shared_ptr<Pipeline>& self, SenderFunction sender) {
-    if constexpr (is_partitioned<SenderFunction>) {
-      const std::size_t count = sender.partitions;
-      const auto shared = std::make_shared<SenderFunction>(std::move(sender));
-      // All of them before the first can end: the end of the last one ends the sending.
-      std::vector<StreamRoot> roots;
-      roots.reserve(count);
-      for (std::size_t i = 0; i < count; ++i) roots.emplace_back(self, StreamRole::sender);
-      for (std::size_t i = 0; i < count; ++i) {
-        auto part = sender_part(shared, Partition{i, count});
-        spawn(self->executor_, sender_root(std::move(roots[i]), self, std::move(part)));
-      }
-    } else {
-      spawn(self->executor_, sender_root(StreamRoot(self, StreamRole::sender), self, std::move(sender)));
-    }
-  }
-  template <class F>
-  static PartitionOf<F> sender_part(const std::shared_ptr<PartitionedSender<F>>& shared, Partition partition) {
-    return {shared, partition};
-  }
-
-  template <class SenderFunction>
-  static Task<> sender_root(StreamRoot root, std::shared_ptr<Pipeline> self, SenderFunction sender) {
-    Home& home = co_await this_task::home();
-    home.set_name("the sender of a stream");
-    root.enter(home);
-    if (self->level() == 0) {
-      try {
-        Emitter<T> out(*self, self->tx_);
-        auto running = run_sender<T>(sender, out);
-        co_await std::move(running);
-      } catch (...) {
-        self->sender_threw(std::current_exception());
-      }
-    }
-    root.returned();
-  }
-
   template <class Body>
   static Task<> worker_root(StreamRoot root, std::shared_ptr<Pipeline> self, Body body) {
     Home& home = co_await this_task::home();
@@ -186,23 +176,41 @@ class Pipeline final : public StreamState<T, C, Collection> {
   }
 
   void count_channel(StreamStats& stats) const override {
+    if constexpr (Joined) {
+      stats.emitted = stats.in_progress;
+      return;
+    }
+    // In this order: what has gone on meanwhile was emitted before.
+    const std::uint64_t discarded = gathers_ ? ledger_.totals().discarded : 0;
     const ChannelStats channel = rx_.stats();
-    stats.emitted = channel.admitted;
-    stats.discarded += channel.dropped;
-    stats.buffered = channel.buffered;
+    stats.emitted = gathers_ ? ledger_.totals().emitted : channel.admitted;
+    stats.discarded += channel.dropped + discarded;
+    stats.buffered = channel.buffered + (stats.emitted - channel.admitted - discarded);
     stats.in_progress = channel.received;
   }
   void look_at_channel(StreamGraph& graph) const override {
+    std::unique_lock<std::mutex> lock;
+    if constexpr (Joined) lock = std::unique_lock(rx_mutex_);
+    if (!rx_) return;
     const ChannelStats channel = rx_.stats();
     graph.channel_capacity = channel.capacity;
     graph.senders_waiting = channel.waiting_senders;
     graph.workers_waiting = channel.waiting_receivers;
   }
-  void close_channel() noexcept override { tx_.close(); }
-  void discard_buffered() noexcept override { rx_.discard(); }
+  void close_channel() noexcept override {
+    if constexpr (!Joined) tx_.close();
+  }
+  void discard_buffered() noexcept override {
+    if constexpr (!Joined) rx_.discard();
+  }
   void give_up_functions() noexcept override {
     receiver_.reset();
     error_handler_.reset();
+    if constexpr (Joined) {
+      ChannelReceiver<Element> last;
+      const std::lock_guard lock(rx_mutex_);
+      std::swap(last, rx_);
+    }
   }
 
   Executor executor_;
@@ -211,9 +219,15 @@ class Pipeline final : public StreamState<T, C, Collection> {
   std::shared_ptr<const ErrorHandler<T>> error_handler_;
   std::size_t run_limit_;
   std::size_t kept_;
+  /// Empty in a half.
   ChannelSender<Element> tx_;
+  /// In a half, for who looks at the channel while the end gives it up.
+  mutable std::mutex rx_mutex_;
   ChannelReceiver<Element> rx_;
   std::atomic<std::size_t> workers_{0};
+  EmitLedger ledger_;
+  /// Whether the sender holds events back that it has emitted. Set before anything runs.
+  bool gathers_ = false;
 };
 
 }  // namespace weir::detail

@@ -102,16 +102,27 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
     const std::lock_guard lock(mutex_);
     if (done()) return StreamStatus::complete;
     if (level() != 0 || cause_ == Cause::timed_out) return StreamStatus::stopping;
-    return senders_ != 0 ? StreamStatus::running : StreamStatus::draining;
+    return senders_ != 0 || fed_from_outside_ ? StreamStatus::running : StreamStatus::draining;
   }
 
   /// True if it changed anything. Any thread; allocates nothing.
   bool cancel(CancellationLevel level, Cause cause, std::exception_ptr error = nullptr) noexcept;
   /// The sender's function threw.
   void sender_threw(std::exception_ptr error);
+  /// What feeds the stream from outside ended with an error: what was taken is processed.
+  void source_threw(std::exception_ptr error) {
+    set_fed_from_outside(false);
+    sender_threw(std::move(error));
+  }
   /// A receiver threw under `on_error(stop)`, or a strategy did.
   void worker_threw(std::exception_ptr error) noexcept {
     cancel(CancellationLevel::forceful, Cause::failed, std::move(error));
+  }
+
+  /// For a stream without a sender of its own: there is more to come, until there is not.
+  void set_fed_from_outside(bool fed) noexcept {
+    const std::lock_guard lock(mutex_);
+    fed_from_outside_ = fed;
   }
 
   /// Before the first root is spawned.
@@ -177,6 +188,7 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   std::exception_ptr error_;
   /// Coroutines of the sender that have not ended.
   std::size_t senders_ = 0;
+  bool fed_from_outside_ = false;
   bool abandoned_ = false;
   std::size_t alive_ = 0;
   std::size_t receivers_ = 0;
@@ -293,7 +305,7 @@ inline bool StreamCore::cancel(CancellationLevel level, Cause cause, std::except
     const std::lock_guard lock(mutex_);
     if (alive_ == 0) return false;
     // Nothing is left that a graceful cancel could stop: the stream completes.
-    if (level == CancellationLevel::graceful && senders_ == 0) return false;
+    if (level == CancellationLevel::graceful && senders_ == 0 && !fed_from_outside_) return false;
     if (cause_ == Cause::none || (cause == Cause::failed && cause_ == Cause::cancelled)) {
       cause_ = cause;
       error_ = std::move(error);
@@ -410,8 +422,8 @@ inline void StreamCore::finish() noexcept {
   }
   StreamStats last = stats();
   last.completed = clock_.now();
-  // What an abandoned worker had in its hands.
-  last.discarded += std::exchange(last.in_progress, 0);
+  // What an abandoned worker, or sender, had in its hands.
+  last.discarded += std::exchange(last.in_progress, 0) + std::exchange(last.buffered, 0);
   make_final(outcome, describe(outcome), last);
   WakeList wakes;
   const std::lock_guard lock(mutex_);

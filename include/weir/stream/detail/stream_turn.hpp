@@ -42,6 +42,8 @@ class StreamTurn {
 
  protected:
   ~StreamTurn() = default;
+  /// Under the mutex: whether somebody has the turn.
+  [[nodiscard]] bool taken() const noexcept { return taken_; }
   /// Under the mutex, when there may be room again.
   void room_appeared(WakeList& wakes) noexcept { room_.wake_one(wakes); }
   /// Under the mutex.

@@ -71,6 +71,8 @@ class Batched {
     if (failure_ == BatchFailure::split) text += ".split_on_error()";
     return text;
   }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
+  [[nodiscard]] TimeService::Duration max_delay() const noexcept { return max_delay_; }
   /// For strategies made of this one: whether a batch waits for more events; until when, if its first one was taken at
   /// `taken`; and what becomes of one that fails.
   [[nodiscard]] bool waits() const noexcept { return max_delay_ > max_delay_.zero(); }
