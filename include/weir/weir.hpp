@@ -3,6 +3,16 @@
 #pragma once
 
 #include <weir/asio.hpp>
+#include <weir/bus/bus_options.hpp>
+#include <weir/bus/dead_event.hpp>
+#include <weir/bus/event.hpp>
+#include <weir/bus/event_bus.hpp>
+#include <weir/bus/event_context.hpp>
+#include <weir/bus/event_payload.hpp>
+#include <weir/bus/event_ticket.hpp>
+#include <weir/bus/priority_event_bus.hpp>
+#include <weir/bus/subscription.hpp>
+#include <weir/bus/topic.hpp>
 #include <weir/channel/broadcast.hpp>
 #include <weir/channel/broadcast_options.hpp>
 #include <weir/channel/channel.hpp>

@@ -9,11 +9,11 @@
 
 namespace {
 
-constexpr weir::Errc all[] = {weir::Errc::cancelled,     weir::Errc::timed_out,        weir::Errc::channel_closed,
-                              weir::Errc::channel_full,  weir::Errc::invalid_argument, weir::Errc::empty_handle,
-                              weir::Errc::task_consumed, weir::Errc::would_deadlock,   weir::Errc::stalled,
-                              weir::Errc::lagged,        weir::Errc::disconnected,     weir::Errc::collection_full,
-                              weir::Errc::circuit_open};
+constexpr weir::Errc all[] = {
+    weir::Errc::cancelled,        weir::Errc::timed_out,    weir::Errc::channel_closed, weir::Errc::channel_full,
+    weir::Errc::invalid_argument, weir::Errc::empty_handle, weir::Errc::task_consumed,  weir::Errc::would_deadlock,
+    weir::Errc::stalled,          weir::Errc::lagged,       weir::Errc::disconnected,   weir::Errc::collection_full,
+    weir::Errc::circuit_open,     weir::Errc::bus_closed,   weir::Errc::queue_full,     weir::Errc::wrong_payload};
 
 }  // namespace
 
@@ -44,6 +44,9 @@ TEST_CASE("error: each value equals the standard's condition") {
   CHECK(make_error_code(weir::Errc::disconnected) == std::errc::connection_aborted);
   CHECK(make_error_code(weir::Errc::collection_full) == std::errc::no_buffer_space);
   CHECK(make_error_code(weir::Errc::circuit_open) == std::errc::resource_unavailable_try_again);
+  CHECK(make_error_code(weir::Errc::bus_closed) == std::errc::broken_pipe);
+  CHECK(make_error_code(weir::Errc::queue_full) == std::errc::no_buffer_space);
+  CHECK(make_error_code(weir::Errc::wrong_payload) == std::errc::invalid_argument);
   CHECK(make_error_code(weir::Errc::cancelled) != std::errc::timed_out);
   CHECK(weir::error_category().default_error_condition(12345).category() == weir::error_category());
 }

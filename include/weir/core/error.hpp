@@ -25,6 +25,9 @@ enum class Errc {
   disconnected,      ///< a broadcast's receiver was too slow, and gets no more (`connection_aborted`)
   collection_full,   ///< a bounded collection refuses another item (`no_buffer_space`)
   circuit_open,      ///< what was called keeps failing, and is left alone (`resource_unavailable_try_again`)
+  bus_closed,        ///< the bus was drained, aborted or destroyed (`broken_pipe`)
+  queue_full,        ///< no room in the bus for this priority, and its policy is not to wait (`no_buffer_space`)
+  wrong_payload,     ///< an event carries something else than was asked for (`invalid_argument`)
 };
 
 namespace detail {
@@ -61,6 +64,12 @@ class ErrorCategory final : public std::error_category {
         return "the collection is full";
       case Errc::circuit_open:
         return "the circuit is open: what was called keeps failing, and is left alone for a while";
+      case Errc::bus_closed:
+        return "the bus takes no more events: it was drained, aborted or destroyed";
+      case Errc::queue_full:
+        return "the queue of the bus is full";
+      case Errc::wrong_payload:
+        return "the event carries another type";
     }
     return "unknown error";
   }
@@ -91,6 +100,12 @@ class ErrorCategory final : public std::error_category {
         return std::errc::no_buffer_space;
       case Errc::circuit_open:
         return std::errc::resource_unavailable_try_again;
+      case Errc::bus_closed:
+        return std::errc::broken_pipe;
+      case Errc::queue_full:
+        return std::errc::no_buffer_space;
+      case Errc::wrong_payload:
+        return std::errc::invalid_argument;
     }
     return {value, *this};
   }

@@ -1,0 +1,894 @@
+/// What a bus, its workers, its tickets and its subscriptions share.
+///
+/// Rules (the tests of tests/bus break when one of these is broken):
+///  1. Everything is under one mutex, if nothing else is said. Under it nothing of the users' runs, not even a
+///     destructor: what is destroyed or told goes into an `After`, which is declared before the lock. No home is posted
+///     under it.
+///  2. An event is queued (in the queue, or aside in the list of its key), or runs (a worker has it), or has ended.
+///  Each
+///     step is taken by `start`, `end` and `end_queued` alone, which keep the counters; so each event ends once.
+///  3. A worker takes an event when it holds one of the `workers` places. A handler that waits for its own bus gives
+///     its place away and waits for one again before it goes on; those come before new events.
+///  4. Room goes to those that wait for it, in their order, before it goes to who comes.
+///  5. A worker stores `position` and then looks whether the handler is `gone`; who unsubscribes marks it gone and then
+///     looks at `position`, both sequentially consistent where a handler can have taken long before: one of the two
+///     sees the other. Where the handler before was a plain function, `join` waits for it, too.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <new>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <unordered_map>
+#include <utility>
+
+#include <weir/bus/bus_options.hpp>
+#include <weir/bus/dead_event.hpp>
+#include <weir/bus/detail/bus_base.hpp>
+#include <weir/bus/detail/bus_handler.hpp>
+#include <weir/bus/detail/bus_order.hpp>
+#include <weir/bus/detail/bus_record.hpp>
+#include <weir/bus/detail/bus_worker.hpp>
+#include <weir/channel/channel.hpp>
+#include <weir/core/error.hpp>
+#include <weir/core/wake_list.hpp>
+
+namespace weir::detail {
+
+template <class Order>
+class BusCore final : public BusBase {
+ public:
+  using Rank = typename Order::Rank;
+  using Draft = EventDraft<Order>;
+  using Clock = TimeService::Clock;
+  using TimePoint = TimeService::TimePoint;
+
+  using Record = RankedRecord<Order>;
+
+  /// A publisher that waits for room, and then, if it is a handler of this bus, for a place to go on in.
+  struct Publisher {
+    Publisher* prev = nullptr;
+    Publisher* next = nullptr;
+    Home* home = nullptr;
+    Resumable* resumable = nullptr;
+    Draft* draft = nullptr;
+    /// Whose handler it is, if it has given its place away.
+    BusWorker* lender = nullptr;
+    std::size_t class_index = 0;
+    EventId id = 0;
+    std::error_code error;
+    std::exception_ptr exception;
+    enum class Waits : std::uint8_t { not_at_all, for_room, for_place } waits = Waits::not_at_all;
+  };
+  struct Publishers {
+    Publisher* first = nullptr;
+    Publisher* last = nullptr;
+    void push(Publisher& p) noexcept {
+      p.next = nullptr;
+      p.prev = last;
+      (last ? last->next : first) = &p;
+      last = &p;
+    }
+    void remove(Publisher& p) noexcept {
+      (p.prev ? p.prev->next : first) = p.next;
+      (p.next ? p.next->prev : last) = p.prev;
+      p.prev = p.next = nullptr;
+    }
+  };
+
+  /// Waits until nothing is queued and nothing runs.
+  struct DrainWaiter {
+    DrainWaiter* prev = nullptr;
+    DrainWaiter* next = nullptr;
+    Home* home = nullptr;
+    Resumable* resumable = nullptr;
+    bool waiting = false;
+  };
+  enum class Admission : std::uint8_t { admitted, full, refused };
+  enum class Next : std::uint8_t { event, none, stop };
+
+  explicit BusCore(const BusOptions& options) : options_(options) {
+    const auto check = [](bool good, const char* what) {
+      if (!good) throw Error(Errc::invalid_argument, std::string("BusOptions::") + what + " is at least 1");
+    };
+    check(options.workers != 0, "workers");
+    check(options.capacity != 0, "capacity");
+    for (Class& c : classes_) {
+      c.capacity = options.capacity;
+      c.overflow = options.overflow;
+    }
+    modest_limit_ = std::max<std::size_t>(1, options.workers - 1);
+  }
+  ~BusCore() override {
+    while (free_) ::operator delete(std::exchange(free_, free_->next));
+  }
+
+  [[nodiscard]] const BusOptions& options() const noexcept { return options_; }
+
+  // Publishing. With the lock held, where it takes an `After`.
+
+  /// Admits the event, or says why not in `p`. `nested`: for a handler of this bus, which may publish while it is
+  /// drained. Strong guarantee.
+  Admission admit(Draft& draft, TimePoint now, bool nested, BusAfter& after, Publisher& p) {
+    if (closed_ || (draining_ && !nested)) {
+      p.error = Errc::bus_closed;
+      return Admission::refused;
+    }
+    p.class_index = Order::class_of(draft.rank);
+    Class& c = classes_[p.class_index];
+    TopicEntry& entry = table_.entry(draft.topic.empty() ? draft.event->type() : draft.topic, after.handlers);
+    const Overflow overflow =
+        Order::precious(p.class_index) && c.overflow != Overflow::reject ? Overflow::wait : c.overflow;
+    if (overflow == Overflow::latest) drop_same(entry, p.class_index, after);
+    if (c.stats.queued >= c.capacity || c.publishers.first) {
+      if (overflow == Overflow::wait) return Admission::full;
+      if (overflow == Overflow::reject) {
+        p.error = Errc::queue_full;
+        return Admission::refused;
+      }
+      Record* const oldest = overflow == Overflow::drop_newest ? nullptr : oldest_of(p.class_index);
+      if (!oldest) {
+        drop_new(draft, c, p, after);
+        return Admission::admitted;
+      }
+      end_queued(*oldest, EventOutcome::dropped, after);
+    }
+    put(draft, entry, p.class_index, now, after);
+    p.id = last_id_;
+    return Admission::admitted;
+  }
+
+  /// After `full`: it waits, and gives its place away if it is a handler's. False: too many do.
+  [[nodiscard]] bool wait_for_room(Publisher& p, BusAfter& after) noexcept {
+    if (p.lender && !p.lender->lent) {
+      if (lent_ >= options_.nested) return false;
+      ++lent_;
+      p.lender->lent = true;
+      give_place(*p.lender);
+    }
+    p.waits = Publisher::Waits::for_room;
+    classes_[p.class_index].publishers.push(p);
+    if (p.lender) distribute(after);
+    return true;
+  }
+  /// It does not want to wait any more. False: it is on its way already.
+  bool stop_waiting(Publisher& p, std::error_code why, BusAfter& after) noexcept {
+    if (p.waits != Publisher::Waits::for_room) return false;
+    classes_[p.class_index].publishers.remove(p);
+    p.error = why;
+    let_go_on(p, after);
+    distribute(after);
+    return true;
+  }
+  /// Its frame goes.
+  void forget(Publisher& p) noexcept {
+    if (p.waits == Publisher::Waits::for_room) classes_[p.class_index].publishers.remove(p);
+    if (p.waits == Publisher::Waits::for_place) returning_.remove(p);
+    p.waits = Publisher::Waits::not_at_all;
+  }
+  /// Whether a worker is there that could take the place that a handler is about to give away.
+  [[nodiscard]] bool has_idle_worker() const noexcept { return idle_ != nullptr; }
+
+  // Workers.
+
+  void add(BusWorker& worker) noexcept {
+    const std::lock_guard lock(mutex);
+    worker.next = workers_;
+    if (workers_) workers_->prev = &worker;
+    workers_ = &worker;
+  }
+  /// Its frame goes, perhaps with an event half run: the execution context is being destroyed.
+  void remove(BusWorker& worker) noexcept {
+    BusAfter after;
+    prepare(after);
+    const std::lock_guard lock(mutex);
+    (worker.prev ? worker.prev->next : workers_) = worker.next;
+    if (worker.next) worker.next->prev = worker.prev;
+    if (worker.idle) leave_idle(worker);
+    if (worker.waking) --waking_;
+    if (worker.record) end(worker, EventOutcome::discarded, after);
+    distribute(after);
+  }
+
+  /// Ends what the worker ran, if it ran something, and gives it the next event; if there is none it is idle.
+  Next take(BusWorker& worker, EventOutcome outcome, TimePoint now, BusAfter& after) noexcept {
+    if (std::exchange(worker.waking, false)) --waking_;
+    if (worker.record) end(worker, outcome, after, now);
+    grant_places(after);
+    if (start_next(worker, now, after)) {
+      wake_idle(after);
+      return Next::event;
+    }
+    if (closed_ || idle_count_ >= options_.workers) return Next::stop;
+    worker.idle = true;
+    worker.next_idle = idle_;
+    idle_ = &worker;
+    ++idle_count_;
+    return Next::none;
+  }
+
+  /// On the worker's home, between two handlers, of which the first was a coroutine.
+  void passed_handler(BusAfter& after) noexcept {
+    if (joining_.load(std::memory_order_seq_cst) == 0) return;
+    const std::lock_guard lock(mutex);
+    wake_joiners(after);
+  }
+
+  /// Before anything is published.
+  void set_dead_letters(ChannelSender<DeadEvent>&& sender) { dead_letters_ = std::move(sender); }
+  [[nodiscard]] std::uint64_t lost_dead_letters() const noexcept {
+    return lost_letters_.load(std::memory_order_relaxed);
+  }
+  /// No lock is held. What does not fit into the channel is only counted.
+  void bury(Event& event, const std::exception_ptr& error) noexcept {
+    if (!dead_letters_) return;
+    try {
+      event.detach();
+      DeadEvent dead(std::move(event), error);
+      if (dead_letters_->try_send(std::move(dead))) return;
+    } catch (...) {
+    }
+    lost_letters_.fetch_add(1, std::memory_order_relaxed);
+  }
+
+  // Tickets.
+
+  CancelResult cancel(EventState& state) override {
+    {
+      BusAfter after;
+      prepare(after);
+      const std::lock_guard lock(mutex);
+      if (!state.record) {
+        if (!state.outcome) return {CancelAnswer::not_found, {}};
+        return {CancelAnswer::too_late, state.outcome};
+      }
+      if (!state.worker) {
+        end_queued(static_cast<Record&>(*state.record), EventOutcome::cancelled, after);
+        distribute(after);
+        return {CancelAnswer::cancelled, EventOutcome::cancelled};
+      }
+      interrupt(*state.worker, after);
+    }
+    state.source.cancel();
+    return {CancelAnswer::signalled, {}};
+  }
+
+  bool wait(EventState& state, OutcomeWaiter& waiter) override {
+    const std::lock_guard lock(mutex);
+    if (state.outcome) return false;
+    waiter.next = state.waiters;
+    state.waiters = &waiter;
+    waiter.waiting = true;
+    return true;
+  }
+  bool forget(EventState& state, OutcomeWaiter& waiter) noexcept override {
+    const std::lock_guard lock(mutex);
+    if (!std::exchange(waiter.waiting, false)) return false;
+    OutcomeWaiter** link = &state.waiters;
+    while (*link != &waiter) link = &(*link)->next;
+    *link = waiter.next;
+    return true;
+  }
+
+  // Subscriptions.
+
+  void subscribe(std::unique_ptr<BusHandler> handler) {
+    BusAfter after;
+    const std::lock_guard lock(mutex);
+    handler->order = ++last_order_;
+    table_.add(*handler, after.handlers);
+    // Counted by the table, and by the subscription that it was made for.
+    handler.release();
+  }
+  void unsubscribe(BusHandler& handler) noexcept override {
+    BusAfter after;
+    const std::lock_guard lock(mutex);
+    remove_handler(handler, after);
+  }
+  /// The subscription's own share.
+  void release(BusHandler& handler) noexcept override {
+    BusAfter after;
+    const std::lock_guard lock(mutex);
+    remove_handler(handler, after);
+    after.handlers.release(handler);
+  }
+  bool join(JoinWaiter& waiter) override {
+    const std::lock_guard lock(mutex);
+    bool called = false;
+    for (const BusWorker* worker = workers_; worker; worker = worker->next) {
+      if (!may_call(*worker, *waiter.handler)) continue;
+      if (worker->home != waiter.home) {
+        called = true;
+      } else if (worker->handlers->list[worker->position.load(std::memory_order_relaxed)] == waiter.handler) {
+        throw Error(Errc::would_deadlock, "a handler cannot wait for its own end: another task has to join it");
+      }
+    }
+    if (!called) return false;
+    waiter.next = joiners_;
+    joiners_ = &waiter;
+    waiter.waiting = true;
+    joining_.fetch_add(1, std::memory_order_seq_cst);
+    return true;
+  }
+  bool forget(JoinWaiter& waiter) noexcept override {
+    const std::lock_guard lock(mutex);
+    if (!std::exchange(waiter.waiting, false)) return false;
+    joining_.fetch_sub(1, std::memory_order_relaxed);
+    JoinWaiter** link = &joiners_;
+    while (*link != &waiter) link = &(*link)->next;
+    *link = waiter.next;
+    return true;
+  }
+
+  // The end.
+
+  /// No more events, but those of handlers.
+  void begin_drain() noexcept {
+    const std::lock_guard lock(mutex);
+    draining_ = true;
+  }
+  /// True: there is something to wait for, and the waiter is told when it is over.
+  [[nodiscard]] bool wait(DrainWaiter& waiter) noexcept {
+    const std::lock_guard lock(mutex);
+    if (quiet()) return false;
+    waiter.next = drainers_;
+    if (drainers_) drainers_->prev = &waiter;
+    drainers_ = &waiter;
+    waiter.waiting = true;
+    return true;
+  }
+  bool forget(DrainWaiter& waiter) noexcept {
+    const std::lock_guard lock(mutex);
+    if (!waiter.waiting) return false;
+    unlink(waiter);
+    return true;
+  }
+  /// Nothing is left to do: the workers go home.
+  void close() noexcept {
+    BusAfter after;
+    const std::lock_guard lock(mutex);
+    close(after);
+  }
+  /// Discards what is queued, and cancels what runs. Again is nothing.
+  DrainReport abort() noexcept {
+    DrainReport report;
+    {
+      BusAfter after;
+      prepare(after);
+      const std::lock_guard lock(mutex);
+      report.complete = quiet();
+      close(after);
+      for (Class& c : classes_) {
+        while (Publisher* const p = c.publishers.first) stop_waiting(*p, Errc::bus_closed, after);
+      }
+      while (Record* const record = queue_.top()) {
+        end_queued(*record, EventOutcome::discarded, after);
+        ++report.discarded;
+      }
+      for (auto key = keys_.begin(); key != keys_.end();) {
+        KeyedEvents& keyed = key->second;
+        ++key;
+        // The key goes with its last event, usually the one that runs.
+        for (bool last = false; !last && !keyed.empty(); ++report.discarded) {
+          last = keyed.events == 1;
+          end_queued(static_cast<Record&>(*keyed.ends.next), EventOutcome::discarded, after);
+        }
+      }
+      for (BusWorker* worker = workers_; worker; worker = worker->next) {
+        if (!worker->record) continue;
+        ++report.running;
+        interrupt(*worker, after);
+      }
+      distribute(after);
+    }
+    tell_running();
+    return report;
+  }
+
+  // Figures. Take the lock themselves.
+
+  void limit(std::size_t index, std::size_t capacity, Overflow overflow) {
+    if (capacity == 0) throw Error(Errc::invalid_argument, "the room of a priority is at least 1");
+    const std::lock_guard lock(mutex);
+    classes_[index].capacity = capacity;
+    classes_[index].overflow = overflow;
+  }
+  [[nodiscard]] BusStats stats(std::size_t index) const {
+    const std::lock_guard lock(mutex);
+    return classes_[index].stats;
+  }
+  [[nodiscard]] BusStats stats() const {
+    const std::lock_guard lock(mutex);
+    BusStats all;
+    for (const Class& c : classes_) all.add(c.stats);
+    return all;
+  }
+
+  /// Gives an `After` what it needs to destroy events of this bus.
+  static void prepare(BusAfter& after) noexcept {
+    after.destroy = [](RecordBase& record) noexcept {
+      EventState* const state = record.state;
+      static_cast<Record&>(record).~Record();
+      ::operator delete(static_cast<void*>(static_cast<Record*>(&record)));
+      if (state) state->release();
+    };
+  }
+
+ private:
+  struct FreeBlock {
+    FreeBlock* next;
+  };
+  struct Class {
+    BusStats stats;
+    std::size_t capacity = 0;
+    Overflow overflow = Overflow::wait;
+    Publishers publishers;
+  };
+
+  // Records.
+
+  [[nodiscard]] static Record& as_record(EventLink& link) noexcept { return static_cast<Record&>(link); }
+
+  void put(Draft& draft, TopicEntry& entry, std::size_t index, TimePoint now, BusAfter& after) {
+    const std::string_view key = draft.event->key();
+    KeyedEvents* keyed = nullptr;
+    if (!key.empty()) {
+      // So that one that waited aside can always get its place back.
+      queue_.reserve_places(std::min<std::size_t>(keyed_events_ + 2, Order::classes == 1 ? keyed_events_ + 2 : 5));
+      keyed = &keys_[std::string(key)];
+    }
+    Record* record = nullptr;
+    try {
+      queue_.reserve(1);
+      void* const memory = take_block();
+      record = ::new (memory) Record(std::move(*draft.event), entry, draft.state.get(), draft.rank);
+    } catch (...) {
+      if (keyed && keyed->events == 0) keys_.erase(std::string(key));
+      throw;
+    }
+    if (keyed) {
+      ++keyed->events;
+      ++keyed_events_;
+    }
+    record->event.admit(++last_id_, now, *entry.text);
+    if (record->state) {
+      record->state->retain();
+      record->state->record = record;
+    }
+    queue_.push(*record);
+    ++entry.events;
+    ++pending_;
+    Class& c = classes_[index];
+    ++c.stats.admitted;
+    ++c.stats.queued;
+    wake_idle(after);
+  }
+
+  void* take_block() {
+    if (!free_) return ::operator new(sizeof(Record));
+    --free_count_;
+    return std::exchange(free_, free_->next);
+  }
+  void give_block(void* memory) noexcept {
+    if (free_count_ >= kept_blocks) {
+      ::operator delete(memory);
+      return;
+    }
+    free_ = ::new (memory) FreeBlock{free_};
+    ++free_count_;
+  }
+
+  void drop_new(Draft& draft, Class& c, Publisher& p, BusAfter& after) noexcept {
+    p.id = ++last_id_;
+    ++c.stats.admitted;
+    ++c.stats.dropped;
+    if (draft.state) settle(*draft.state.get(), EventOutcome::dropped, after);
+  }
+  [[nodiscard]] Record* oldest_of(std::size_t index) noexcept {
+    return queue_.find_oldest([index](const Record& r) { return Order::class_of(r.rank()) == index; });
+  }
+  void drop_same(TopicEntry& entry, std::size_t index, BusAfter& after) noexcept {
+    if (entry.events == 0) return;
+    Record* same = nullptr;
+    do {
+      same = nullptr;
+      queue_.for_each([&](Record& r) {
+        if (r.entry == &entry && Order::class_of(r.rank()) == index) same = &r;
+      });
+      if (same) end_queued(*same, EventOutcome::dropped, after);
+    } while (same);
+  }
+
+  static std::uint64_t& counter(BusStats& stats, EventOutcome outcome) noexcept {
+    switch (outcome) {
+      case EventOutcome::completed:
+        return stats.completed;
+      case EventOutcome::failed:
+        return stats.failed;
+      case EventOutcome::cancelled:
+        return stats.cancelled;
+      case EventOutcome::timed_out:
+        return stats.timed_out;
+      case EventOutcome::expired:
+        return stats.expired;
+      case EventOutcome::dropped:
+        return stats.dropped;
+      case EventOutcome::discarded:
+        break;
+    }
+    return stats.discarded;
+  }
+
+  static void settle(EventState& state, EventOutcome outcome, BusAfter& after) noexcept {
+    state.record = nullptr;
+    state.worker = nullptr;
+    state.outcome = outcome;
+    while (OutcomeWaiter* const waiter = state.waiters) {
+      state.waiters = waiter->next;
+      waiter->waiting = false;
+      after.wakes.add(*waiter->home, *waiter->resumable);
+    }
+  }
+
+  /// An event that has not started ends. What it leaves is given on by `distribute`.
+  void end_queued(Record& record, EventOutcome outcome, BusAfter& after) noexcept {
+    if (record.list->aside) {
+      EventList::remove(record);
+    } else {
+      queue_.remove(record);
+    }
+    end_removed(record, outcome, after);
+  }
+  void end_removed(Record& record, EventOutcome outcome, BusAfter& after) noexcept {
+    Class& c = classes_[Order::class_of(record.rank())];
+    --c.stats.queued;
+    ++counter(c.stats, outcome);
+    --record.entry->events;
+    if (const auto key = record.event.key(); !key.empty()) leave_key(key);
+    if (record.state) settle(*record.state, outcome, after);
+    record.next = after.dead;
+    after.dead = &record;
+    if (--pending_ == 0) wake_drainers(after);
+  }
+  void leave_key(std::string_view key) noexcept {
+    --keyed_events_;
+    const auto found = keys_.find(key);
+    if (--found->second.events == 0) keys_.erase(found);
+  }
+
+  // Starting and ending.
+
+  /// Whether its class may hold another place.
+  [[nodiscard]] bool has_place_for(std::size_t index) const noexcept {
+    return busy_ < options_.workers && (!Order::modest(index) || modest_ < modest_limit_);
+  }
+  void take_place(BusWorker& worker) noexcept {
+    ++busy_;
+    if (Order::modest(worker.class_index)) ++modest_;
+  }
+  void give_place(BusWorker& worker) noexcept {
+    --busy_;
+    if (Order::modest(worker.class_index)) --modest_;
+  }
+
+  bool start_next(BusWorker& worker, TimePoint now, BusAfter& after) noexcept {
+    while (busy_ < options_.workers && !queue_.empty()) {
+      const auto takes = [this](const Record& r) { return has_place_for(Order::class_of(r.rank())); };
+      Record* record = queue_.top();
+      if (options_.quota != 0 && since_oldest_ >= options_.quota) {
+        record = queue_.find_oldest(takes);
+      } else if (!takes(*record)) {
+        record = queue_.find(takes);
+      }
+      if (!record) return false;
+      queue_.remove(*record);
+      if (!record->event.key().empty() && !claim_key(*record)) continue;
+      const std::size_t index = Order::class_of(record->rank());
+      if (is_over(*record, now, after)) {
+        give_room(index, now, after);
+        continue;
+      }
+      since_oldest_ = options_.quota != 0 && since_oldest_ >= options_.quota ? 0 : since_oldest_ + 1;
+      start(worker, *record, index, now);
+      give_room(index, now, after);
+      return true;
+    }
+    return false;
+  }
+  /// False: its key is busy, and it waits aside.
+  bool claim_key(Record& record) noexcept {
+    KeyedEvents& keyed = keys_.find(record.event.key())->second;
+    if (!std::exchange(keyed.busy, true)) return true;
+    const Before before;
+    keyed.insert(record, [&](EventLink& link) {
+      const Record& other = as_record(link);
+      if (before(record.rank(), other.rank())) return true;
+      return !before(other.rank(), record.rank()) && record.number() < other.number();
+    });
+    return false;
+  }
+  /// One that must not start any more: it ends here.
+  bool is_over(Record& record, TimePoint now, BusAfter& after) noexcept {
+    const auto time_to_live = record.event.time_to_live();
+    const bool expired = time_to_live && now - record.event.timestamp() > *time_to_live;
+    if (!expired && !record.event.token().cancelled()) return false;
+    if (!record.event.key().empty()) release_key(record.event.key());
+    end_removed(record, expired ? EventOutcome::expired : EventOutcome::cancelled, after);
+    return true;
+  }
+  void start(BusWorker& worker, Record& record, std::size_t index, TimePoint now) noexcept {
+    worker.record = &record;
+    worker.event = &record.event;
+    worker.state = record.state;
+    worker.class_index = index;
+    worker.handlers = record.entry->handlers;
+    ++worker.handlers->running;
+    worker.key = record.event.key().empty() ? nullptr : &keys_.find(record.event.key())->second;
+    worker.started = now;
+    worker.stopped = false;
+    worker.told = false;
+    worker.cut.store(false, std::memory_order_relaxed);
+    worker.cut_reason.store(Errc{}, std::memory_order_relaxed);
+    worker.position.store(0, std::memory_order_relaxed);
+    if (record.state) record.state->worker = &worker;
+    take_place(worker);
+    BusStats& stats = classes_[index].stats;
+    --stats.queued;
+    ++stats.running;
+    const auto waited = now - record.event.timestamp();
+    stats.waited += waited;
+    stats.longest_wait = std::max(stats.longest_wait, waited);
+  }
+
+  /// Ends what a worker runs. Its payload has been destroyed.
+  void end(BusWorker& worker, EventOutcome outcome, BusAfter& after, TimePoint now = {}) noexcept {
+    Record& record = static_cast<Record&>(*worker.record);
+    if (std::exchange(worker.interrupt_pending, false)) worker.home->forget(worker.interrupt);
+    if (std::exchange(worker.lent, false)) {
+      --lent_;
+    } else {
+      give_place(worker);
+    }
+    BusStats& stats = classes_[worker.class_index].stats;
+    --stats.running;
+    ++counter(stats, outcome);
+    if (now > worker.started) {
+      stats.ran += now - worker.started;
+      stats.longest_run = std::max(stats.longest_run, now - worker.started);
+    }
+    worker.record = nullptr;
+    TopicTable::leave(*std::exchange(worker.handlers, nullptr), after.handlers);
+    --record.entry->events;
+    if (EventState* const state = std::exchange(worker.state, nullptr)) {
+      settle(*state, outcome, after);
+      // The source, whose end may tell others, is released after the lock.
+      record.next = after.dead;
+      after.dead = &record;
+    }
+    if (std::exchange(worker.key, nullptr)) {
+      release_key(record.event.key());
+      leave_key(record.event.key());
+    }
+    if (after.dead != &record) {
+      record.~Record();
+      give_block(&record);
+    }
+    if (joiners_) wake_joiners(after);
+    if (--pending_ == 0) wake_drainers(after);
+  }
+  /// The next of its events gets its place in the queue back.
+  void release_key(std::string_view key) noexcept {
+    KeyedEvents& keyed = keys_.find(key)->second;
+    keyed.busy = false;
+    if (keyed.empty()) return;
+    Record& next = as_record(*keyed.ends.next);
+    EventList::remove(next);
+    queue_.put_back(next);
+  }
+
+  [[nodiscard]] bool quiet() const noexcept { return pending_ == 0 && waiting_publishers() == 0; }
+  void close(BusAfter& after) noexcept {
+    closed_ = true;
+    wake_all_idle(after);
+  }
+  void unlink(DrainWaiter& waiter) noexcept {
+    waiter.waiting = false;
+    (waiter.prev ? waiter.prev->next : drainers_) = waiter.next;
+    if (waiter.next) waiter.next->prev = waiter.prev;
+  }
+
+  // Giving on.
+
+  /// Room, places and events to those that wait for them.
+  void distribute(BusAfter& after) noexcept {
+    for (std::size_t i = 0; i < Order::classes; ++i) {
+      if (classes_[i].publishers.first) give_room(i, {}, after);
+    }
+    grant_places(after);
+    wake_idle(after);
+  }
+  void give_room(std::size_t index, TimePoint now, BusAfter& after) noexcept {
+    Class& c = classes_[index];
+    while (c.publishers.first && c.stats.queued < c.capacity) {
+      Publisher& p = *c.publishers.first;
+      c.publishers.remove(p);
+      try {
+        Draft& draft = *p.draft;
+        TopicEntry& entry = table_.entry(draft.topic.empty() ? draft.event->type() : draft.topic, after.handlers);
+        put(draft, entry, index, now == TimePoint() ? p.home->report_time() : now, after);
+        p.id = last_id_;
+      } catch (...) {
+        p.exception = std::current_exception();
+      }
+      let_go_on(p, after);
+    }
+  }
+  /// It has what it waited for, but for its place.
+  void let_go_on(Publisher& p, BusAfter& after) noexcept {
+    if (p.lender) {
+      p.waits = Publisher::Waits::for_place;
+      returning_.push(p);
+    } else {
+      p.waits = Publisher::Waits::not_at_all;
+      after.wakes.add(*p.home, *p.resumable);
+    }
+  }
+  void grant_places(BusAfter& after) noexcept {
+    Publisher* next = returning_.first;
+    while (Publisher* const p = next) {
+      next = p->next;
+      // Another branch of the same handler may have it already.
+      if (p->lender->lent) {
+        if (!has_place_for(p->lender->class_index)) continue;
+        take_place(*p->lender);
+        p->lender->lent = false;
+        --lent_;
+      }
+      returning_.remove(*p);
+      p->waits = Publisher::Waits::not_at_all;
+      after.wakes.add(*p->home, *p->resumable);
+    }
+  }
+  void wake_idle(BusAfter& after) noexcept {
+    while (idle_ && waking_ < queue_.size() && busy_ + waking_ < options_.workers) {
+      BusWorker& worker = *idle_;
+      leave_idle(worker);
+      worker.waking = true;
+      ++waking_;
+      after.wakes.add(*worker.home, *worker.resumable);
+    }
+  }
+  void wake_all_idle(BusAfter& after) noexcept {
+    while (BusWorker* const worker = idle_) {
+      leave_idle(*worker);
+      after.wakes.add(*worker->home, *worker->resumable);
+    }
+  }
+  void leave_idle(BusWorker& worker) noexcept {
+    BusWorker** link = &idle_;
+    while (*link != &worker) link = &(*link)->next_idle;
+    *link = worker.next_idle;
+    worker.idle = false;
+    --idle_count_;
+  }
+  void wake_drainers(BusAfter& after) noexcept {
+    if (!quiet()) return;
+    while (DrainWaiter* const waiter = drainers_) {
+      unlink(*waiter);
+      after.wakes.add(*waiter->home, *waiter->resumable);
+    }
+  }
+  [[nodiscard]] std::size_t waiting_publishers() const noexcept {
+    std::size_t count = 0;
+    for (const Class& c : classes_) count += c.publishers.first != nullptr;
+    return count;
+  }
+
+  // Handlers.
+
+  void remove_handler(BusHandler& handler, BusAfter& after) noexcept {
+    if (handler.gone.exchange(true, std::memory_order_seq_cst)) return;
+    table_.remove(handler, after.handlers);
+  }
+  /// Whether the worker calls the handler, or may begin to.
+  [[nodiscard]] static bool may_call(const BusWorker& worker, const BusHandler& handler) noexcept {
+    if (!worker.record) return false;
+    const auto& list = worker.handlers->list;
+    const auto found = std::find(list.begin(), list.end(), &handler);
+    if (found == list.end()) return false;
+    const auto place = static_cast<std::size_t>(found - list.begin());
+    const std::size_t position = worker.position.load(std::memory_order_seq_cst);
+    return position == place || (position < place && !list[position]->is_coroutine);
+  }
+  void wake_joiners(BusAfter& after) noexcept {
+    JoinWaiter** link = &joiners_;
+    while (JoinWaiter* const waiter = *link) {
+      bool called = false;
+      for (const BusWorker* worker = workers_; worker && !called; worker = worker->next) {
+        called = worker->home != waiter->home && may_call(*worker, *waiter->handler);
+      }
+      if (called) {
+        link = &waiter->next;
+        continue;
+      }
+      *link = waiter->next;
+      waiter->waiting = false;
+      joining_.fetch_sub(1, std::memory_order_relaxed);
+      after.wakes.add(*waiter->home, *waiter->resumable);
+    }
+  }
+
+  // Cancelling what runs.
+
+  static void interrupt(BusWorker& worker, BusAfter& after) noexcept {
+    if (!worker.cut_off(Errc::cancelled)) return;
+    worker.interrupt_pending = true;
+    after.wakes.add(*worker.home, worker.interrupt);
+  }
+  /// The tokens of what ran at the end of the bus, each outside of the lock.
+  void tell_running() noexcept {
+    for (;;) {
+      std::optional<CancellationSource> source;
+      {
+        const std::lock_guard lock(mutex);
+        BusWorker* worker = workers_;
+        while (worker && (!worker->record || worker->told)) worker = worker->next;
+        if (!worker) return;
+        worker->told = true;
+        source = worker->token_source();
+      }
+      if (source) source->cancel();
+    }
+  }
+
+  using Before = typename Order::Before;
+  static constexpr std::size_t kept_blocks = 1024;
+
+  struct KeyHash {
+    using is_transparent = void;
+    [[nodiscard]] std::size_t operator()(std::string_view key) const noexcept {
+      return std::hash<std::string_view>()(key);
+    }
+  };
+
+  const BusOptions options_;
+  std::size_t modest_limit_ = 1;
+  EventQueue<Record, Rank, Before> queue_;
+  std::array<Class, Order::classes> classes_;
+  TopicTable table_;
+  std::unordered_map<std::string, KeyedEvents, KeyHash, std::equal_to<>> keys_;
+  std::size_t keyed_events_ = 0;
+  Publishers returning_;
+  BusWorker* workers_ = nullptr;
+  BusWorker* idle_ = nullptr;
+  std::size_t idle_count_ = 0;
+  std::size_t waking_ = 0;
+  std::size_t busy_ = 0;
+  std::size_t modest_ = 0;
+  std::size_t lent_ = 0;
+  std::size_t pending_ = 0;
+  std::uint32_t since_oldest_ = 0;
+  EventId last_id_ = 0;
+  std::uint64_t last_order_ = 0;
+  FreeBlock* free_ = nullptr;
+  std::size_t free_count_ = 0;
+  std::optional<ChannelSender<DeadEvent>> dead_letters_;
+  std::atomic<std::uint64_t> lost_letters_{0};
+  JoinWaiter* joiners_ = nullptr;
+  std::atomic<std::size_t> joining_{0};
+  DrainWaiter* drainers_ = nullptr;
+  bool draining_ = false;
+  bool closed_ = false;
+};
+
+}  // namespace weir::detail

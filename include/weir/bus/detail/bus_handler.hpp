@@ -1,0 +1,214 @@
+/// Handlers, the lists of them that topics have, and the table of the topics.
+#pragma once
+
+#include <algorithm>
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <type_traits>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include <weir/bus/event_context.hpp>
+#include <weir/bus/topic.hpp>
+#include <weir/core/task.hpp>
+
+namespace weir::detail {
+
+/// A handler and its conditions. Counted by its subscription and by the lists that it is in, all under the lock of the
+/// bus; destroyed after it.
+struct BusHandler {
+  BusHandler() = default;
+  BusHandler(const BusHandler&) = delete;
+  BusHandler& operator=(const BusHandler&) = delete;
+  virtual ~BusHandler() = default;
+
+  /// Whether the predicate, if there is one, lets it through. May throw.
+  virtual bool wants(const Event& event) = 0;
+  /// A coroutine is returned, not started; what is none has run.
+  virtual Task<> call(EventContext& context) = 0;
+
+  std::string pattern;
+  int phase = 0;
+  std::uint64_t order = 0;
+  bool once = false;
+  bool has_predicate = false;
+  bool is_coroutine = false;
+  /// `once` was used.
+  std::atomic<bool> spent{false};
+  /// Unsubscribed. Written under the lock; see rule 5 of bus_core.hpp for who reads it.
+  std::atomic<bool> gone{false};
+  std::uint32_t refs = 1;
+  BusHandler* next_dead = nullptr;
+};
+
+/// What is destroyed when the lock has been let go of, because it is the users'.
+struct HandlerTrash {
+  HandlerTrash() = default;
+  HandlerTrash(const HandlerTrash&) = delete;
+  HandlerTrash& operator=(const HandlerTrash&) = delete;
+  ~HandlerTrash() {
+    while (BusHandler* const handler = dead) {
+      dead = handler->next_dead;
+      delete handler;
+    }
+  }
+  void release(BusHandler& handler) noexcept {
+    if (--handler.refs != 0) return;
+    handler.next_dead = dead;
+    dead = &handler;
+  }
+
+  BusHandler* dead = nullptr;
+};
+
+/// A topic that a bus knows: its text, and the handlers that it is delivered to, by phase and then in the order of
+/// their subscription. While events run with a list it is not changed: who subscribes makes a copy, who unsubscribes
+/// leaves a handler in it that is skipped.
+struct TopicEntry {
+  struct Handlers {
+    std::vector<BusHandler*> list;
+    /// Events that run with it.
+    std::uint32_t running = 0;
+    /// Whether it is what the topic's next event runs with.
+    bool current = true;
+    /// A handler has gone, and could not be taken out.
+    bool stale = false;
+  };
+
+  std::unique_ptr<TopicText, decltype(&TopicText::destroy)> text{nullptr, &TopicText::destroy};
+  Handlers* handlers = nullptr;
+  /// Events that are queued or run.
+  std::size_t events = 0;
+};
+
+/// All under the lock of the bus.
+class TopicTable {
+ public:
+  TopicTable() = default;
+  TopicTable(const TopicTable&) = delete;
+  TopicTable& operator=(const TopicTable&) = delete;
+  ~TopicTable() {
+    HandlerTrash trash;
+    for (auto& [text, entry] : entries_) retire(*entry.handlers, trash);
+    for (BusHandler* const handler : handlers_) trash.release(*handler);
+  }
+
+  /// The entry of a topic, made if need be. O(1), or O(handlers) for one that is new.
+  [[nodiscard]] TopicEntry& entry(std::string_view topic, HandlerTrash& trash) {
+    if (const auto found = entries_.find(topic); found != entries_.end()) return found->second;
+    check_topic(topic);
+    if (entries_.size() >= limit_) sweep(trash);
+    TopicEntry made;
+    made.text.reset(TopicText::make(topic));
+    auto handlers = std::make_unique<TopicEntry::Handlers>();
+    for (BusHandler* const handler : handlers_) {
+      if (topic_matches(handler->pattern, topic)) handlers->list.push_back(handler);
+    }
+    const auto text = made.text->view();
+    TopicEntry& entry = entries_.emplace(text, std::move(made)).first->second;
+    for (BusHandler* const handler : handlers->list) ++handler->refs;
+    entry.handlers = handlers.release();
+    return entry;
+  }
+
+  /// Adds a handler to each topic that it is for. O(topics + handlers). Strong guarantee.
+  void add(BusHandler& handler, HandlerTrash& trash) {
+    handlers_.reserve(handlers_.size() + 1);
+    std::vector<std::pair<TopicEntry*, std::unique_ptr<TopicEntry::Handlers>>> changed;
+    for (auto& [text, entry] : entries_) {
+      if (!topic_matches(handler.pattern, text)) continue;
+      auto copy = std::make_unique<TopicEntry::Handlers>();
+      copy->list.reserve(entry.handlers->list.size() + 1);
+      for (BusHandler* const other : entry.handlers->list) {
+        if (!other->gone.load(std::memory_order_relaxed)) copy->list.push_back(other);
+      }
+      insert(copy->list, handler);
+      changed.emplace_back(&entry, std::move(copy));
+    }
+    insert(handlers_, handler);
+    ++handler.refs;
+    for (auto& [entry, copy] : changed) {
+      for (BusHandler* const member : copy->list) ++member->refs;
+      retire(*entry->handlers, trash);
+      entry->handlers = copy.release();
+    }
+  }
+
+  /// Takes a handler out of every list that is not in use; out of the others when they are left. O(topics).
+  void remove(BusHandler& handler, HandlerTrash& trash) noexcept {
+    const auto found = std::find(handlers_.begin(), handlers_.end(), &handler);
+    if (found == handlers_.end()) return;
+    handlers_.erase(found);
+    for (auto& [text, entry] : entries_) {
+      TopicEntry::Handlers& handlers = *entry.handlers;
+      const auto place = std::find(handlers.list.begin(), handlers.list.end(), &handler);
+      if (place == handlers.list.end()) continue;
+      if (handlers.running == 0) {
+        handlers.list.erase(place);
+        trash.release(handler);
+      } else {
+        handlers.stale = true;
+      }
+    }
+    trash.release(handler);
+  }
+
+  /// An event has ended that ran with the list.
+  static void leave(TopicEntry::Handlers& handlers, HandlerTrash& trash) noexcept {
+    if (--handlers.running != 0) return;
+    if (!handlers.current) {
+      drop(handlers, trash);
+    } else if (std::exchange(handlers.stale, false)) {
+      std::erase_if(handlers.list, [&trash](BusHandler* handler) {
+        if (!handler->gone.load(std::memory_order_relaxed)) return false;
+        trash.release(*handler);
+        return true;
+      });
+    }
+  }
+
+ private:
+  static void retire(TopicEntry::Handlers& handlers, HandlerTrash& trash) noexcept {
+    handlers.current = false;
+    if (handlers.running == 0) drop(handlers, trash);
+  }
+  static void drop(TopicEntry::Handlers& handlers, HandlerTrash& trash) noexcept {
+    for (BusHandler* const handler : handlers.list) trash.release(*handler);
+    delete &handlers;
+  }
+
+  static void insert(std::vector<BusHandler*>& list, BusHandler& handler) {
+    const auto place =
+        std::upper_bound(list.begin(), list.end(), &handler, [](const BusHandler* a, const BusHandler* b) {
+          return a->phase != b->phase ? a->phase < b->phase : a->order < b->order;
+        });
+    list.insert(place, &handler);
+  }
+
+  /// Forgets the topics of which nothing is queued and nothing runs: a program that makes topics up does not fill the
+  /// memory with them.
+  void sweep(HandlerTrash& trash) noexcept {
+    for (auto item = entries_.begin(); item != entries_.end();) {
+      if (item->second.events != 0) {
+        ++item;
+        continue;
+      }
+      retire(*item->second.handlers, trash);
+      item = entries_.erase(item);
+    }
+    limit_ = std::max(first_limit_, 2 * entries_.size());
+  }
+
+  static constexpr std::size_t first_limit_ = 1024;
+
+  std::unordered_map<std::string_view, TopicEntry> entries_;
+  std::vector<BusHandler*> handlers_;
+  std::size_t limit_ = first_limit_;
+};
+
+}  // namespace weir::detail

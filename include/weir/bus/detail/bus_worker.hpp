@@ -1,0 +1,125 @@
+/// A worker of a bus: a root that runs one event at a time.
+#pragma once
+
+#include <atomic>
+#include <coroutine>
+#include <cstddef>
+#include <mutex>
+#include <optional>
+#include <utility>
+
+#include <weir/bus/detail/bus_record.hpp>
+#include <weir/core/home.hpp>
+#include <weir/core/time_service.hpp>
+
+namespace weir::detail {
+
+/// The events of one key: one runs, the others wait aside.
+struct KeyedEvents : EventList {
+  KeyedEvents() noexcept { aside = true; }
+  std::size_t events = 0;
+  bool busy = false;
+};
+
+/// Lives in the worker's frame. What is not said to be its own is under the lock of the bus.
+struct BusWorker : RunningEvent {
+  /// A member of the root's scope by which an operation finds out that it is used by a handler of the bus.
+  struct Mark : Cancellable {
+    Mark() noexcept : Cancellable(kind()) {}
+    static const Kind& kind() noexcept {
+      static constexpr Kind kind{nullptr, nullptr, nullptr};
+      return kind;
+    }
+    BusWorker* worker = nullptr;
+  };
+  /// Run on its home to cancel what it runs.
+  struct Interrupt : Resumable {
+    BusWorker* worker = nullptr;
+  };
+
+  explicit BusWorker(const void* bus) noexcept : owner(bus) {
+    mark.worker = this;
+    interrupt.worker = this;
+    interrupt.callback = [](Resumable& self, bool run) noexcept {
+      BusWorker& worker = *static_cast<Interrupt&>(self).worker;
+      worker.interrupt_pending = false;
+      if (run && worker.scope) worker.scope->cancel(worker.reason());
+    };
+    late.worker = this;
+    late.callback = [](Resumable& self, bool run) noexcept {
+      BusWorker& worker = *static_cast<Interrupt&>(self).worker;
+      worker.deadline_armed = false;
+      if (!run || !worker.cut_off(Errc::timed_out)) return;
+      if (worker.scope) worker.scope->cancel(Errc::timed_out);
+      if (auto handlers_token = worker.token_source()) handlers_token->cancel(Errc::timed_out);
+    };
+  }
+
+  /// The worker whose handler runs on this home, if it is one of this bus.
+  [[nodiscard]] static BusWorker* at(Home& home, const void* bus) noexcept {
+    auto* const found = static_cast<Mark*>(home.scope().find(Mark::kind()));
+    return found && found->worker->owner == bus ? found->worker : nullptr;
+  }
+
+  CancellationToken token() override {
+    if (state) return state->source.token();
+    const std::lock_guard lock(source_mutex);
+    if (!source) source.emplace();
+    // Who cuts it looks for the source after raising the flag, so one of the two sees the other.
+    if (cut.load(std::memory_order_acquire)) source->cancel(reason());
+    return source->token();
+  }
+
+  /// Under the lock of the bus, or on the home: handlers that have not started are skipped. False: it was cut before.
+  bool cut_off(Errc why) noexcept {
+    Errc none{};
+    if (!cut_reason.compare_exchange_strong(none, why, std::memory_order_relaxed)) return false;
+    cut.store(true, std::memory_order_release);
+    return true;
+  }
+  [[nodiscard]] Errc reason() const noexcept { return cut_reason.load(std::memory_order_relaxed); }
+  /// What the handlers see of it, if they asked.
+  [[nodiscard]] std::optional<CancellationSource> token_source() {
+    if (state) return state->source;
+    const std::lock_guard lock(source_mutex);
+    return source;
+  }
+
+  const void* const owner;
+  Mark mark;
+  Home* home = nullptr;
+  Resumable* resumable = nullptr;
+  BusWorker* prev = nullptr;
+  BusWorker* next = nullptr;
+  BusWorker* next_idle = nullptr;
+  bool idle = false;
+  /// It was woken to look for an event.
+  bool waking = false;
+  /// The end of the bus has been told to it.
+  bool told = false;
+  /// Its handler waits for its own bus, and another has its place.
+  bool lent = false;
+
+  RecordBase* record = nullptr;
+  TopicEntry::Handlers* handlers = nullptr;
+  EventState* state = nullptr;
+  KeyedEvents* key = nullptr;
+  std::size_t class_index = 0;
+  TimeService::TimePoint started{};
+  /// Which handler runs; see rule 5 of bus_core.hpp.
+  std::atomic<std::size_t> position{0};
+
+  /// Its own: what the handler's coroutine is cancelled by.
+  CancelScope* scope = nullptr;
+  Interrupt interrupt;
+  bool interrupt_pending = false;
+  Interrupt late;
+  TimeService::Deadline deadline;
+  bool deadline_armed = false;
+  std::mutex source_mutex;
+  std::optional<CancellationSource> source;
+  /// None as long as nothing has cut it.
+  std::atomic<Errc> cut_reason{};
+};
+
+}  // namespace weir::detail

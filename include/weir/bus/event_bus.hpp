@@ -1,0 +1,283 @@
+/// `EventBus`: topics, handlers, first in first out.
+#pragma once
+
+#include <chrono>
+#include <concepts>
+#include <memory>
+#include <optional>
+#include <string_view>
+#include <type_traits>
+#include <utility>
+
+#include <weir/asio.hpp>
+#include <weir/bus/bus_options.hpp>
+#include <weir/bus/dead_event.hpp>
+#include <weir/bus/detail/bus_operations.hpp>
+#include <weir/bus/event.hpp>
+#include <weir/bus/event_context.hpp>
+#include <weir/bus/subscription.hpp>
+#include <weir/core/spawn.hpp>
+#include <weir/core/timeout.hpp>
+
+namespace weir {
+namespace detail {
+
+template <class Order>
+struct DrainRegistration {
+  static constexpr const char* what = "drain of a bus";
+
+  explicit DrainRegistration(std::shared_ptr<BusCore<Order>> c) noexcept : core(std::move(c)) {}
+  DrainRegistration(DrainRegistration&&) noexcept = default;
+  bool add(Home& home, Resumable& resumable) {
+    waiter.home = &home;
+    waiter.resumable = &resumable;
+    return core->wait(waiter);
+  }
+  bool forget() noexcept { return core->forget(waiter); }
+  void result() const noexcept {}
+
+  std::shared_ptr<BusCore<Order>> core;
+  typename BusCore<Order>::DrainWaiter waiter;
+};
+
+template <class Order>
+Task<> await_quiet(std::shared_ptr<BusCore<Order>> core) {
+  co_await BusWaitAwaiter<DrainRegistration<Order>>(std::move(core));
+}
+
+template <class Order>
+Task<DrainReport> drain_bus(std::shared_ptr<BusCore<Order>> core, std::optional<TimeService::Duration> limit) {
+  Home& home = co_await this_task::home();
+  if (BusWorker::at(home, core.get())) {
+    throw Error(Errc::would_deadlock, "a handler cannot wait for its own bus to be drained: let another task do it");
+  }
+  core->begin_drain();
+  bool late = false;
+  try {
+    if (limit) {
+      co_await with_timeout(*limit, await_quiet(core));
+    } else {
+      co_await await_quiet(core);
+    }
+  } catch (const std::system_error& error) {
+    if (!limit || error.code() != Errc::timed_out) throw;
+    late = true;
+  }
+  if (late) co_return core->abort();
+  core->close();
+  DrainReport report;
+  report.complete = true;
+  co_return report;
+}
+
+/// What every bus can do. `Order` says which event is the next.
+template <class Order>
+class Bus {
+ public:
+  Bus(const Bus&) = delete;
+  Bus& operator=(const Bus&) = delete;
+  /// What `abort` does. It does not wait: handlers that run own what they need, and end on the executor.
+  ~Bus() { core_->abort(); }
+
+  /// Publishes the event: waits for room if its queue is full and the policy is to wait, and resumes, with its number,
+  /// when it has been admitted. Moves from `event` only then. The caller keeps it alive until the end of the await.
+  ///
+  /// From a handler of this bus it gives up the handler's worker while it waits, so that a full queue is no deadlock;
+  /// it throws `Error(Errc::would_deadlock)` when `BusOptions::nested` handlers wait already.
+  ///
+  /// Throws `Error` with `Errc::bus_closed` after a drain or the end of the bus, `Errc::queue_full` if the policy is to
+  /// reject, `Errc::cancelled` if the scope is cancelled before it was admitted. Any number of tasks on any thread may
+  /// publish; those that wait are served in their order. Allocates the event's block, which is recycled, and a
+  /// topic's entry the first time. O(1) with the four priorities, else O(log queued).
+  [[nodiscard]] auto publish(Event&& event)
+    requires HasRank<Order>
+  {
+    return PublishAwaiter<Order, EventId>(*core_, event, Order::rank(event), {});
+  }
+  /// The same for an event of its own making, without the allocation of its topic's text, which must live until the end
+  /// of the await.
+  template <class P>
+    requires HasRank<Order>
+  [[nodiscard]] auto publish(std::string_view topic, P&& payload, EventPriority priority = EventPriority::normal) {
+    return publish_payload(topic, EventPayload(static_cast<P&&>(payload)), priority);
+  }
+  [[nodiscard]] auto publish(std::string_view topic)
+    requires HasRank<Order>
+  {
+    return publish_payload(topic, EventPayload(), EventPriority::normal);
+  }
+  template <class P>
+    requires HasRank<Order>
+  [[nodiscard]] auto publish(const Topic<P>& topic, std::type_identity_t<P> payload,
+                             EventPriority priority = EventPriority::normal) {
+    return publish_payload(topic.name(), EventPayload(std::move(payload)), priority);
+  }
+  /// The same with the payload built in place.
+  template <class P, class... Args>
+    requires(HasRank<Order> && std::constructible_from<P, Args...>)
+  [[nodiscard]] auto publish_as(std::string_view topic, Args&&... args) {
+    return publish_payload(topic, EventPayload(std::in_place_type<P>, static_cast<Args&&>(args)...),
+                           EventPriority::normal);
+  }
+
+  /// Publishes without waiting, from any thread and from plain functions: a full queue refuses with `Errc::queue_full`,
+  /// whatever the policy but dropping. Moves from `event` only when it was admitted.
+  PublishResult try_publish(Event&& event)
+    requires HasRank<Order>
+  {
+    EventDraft<Order> draft;
+    draft.event = &event;
+    draft.rank = Order::rank(event);
+    return try_admit(draft);
+  }
+  template <class P>
+    requires HasRank<Order>
+  PublishResult try_publish(std::string_view topic, P&& payload, EventPriority priority = EventPriority::normal) {
+    Event event(EventPayload(static_cast<P&&>(payload)), priority);
+    EventDraft<Order> draft;
+    draft.event = &event;
+    draft.topic = topic;
+    draft.rank = Order::rank(event);
+    return try_admit(draft);
+  }
+
+  /// `publish` by completion token: `void(std::exception_ptr, EventId)`, on the executor of the bus. Allocates a task.
+  template <class CompletionToken>
+  auto async_publish(Event event, CompletionToken&& token)
+    requires HasRank<Order>
+  {
+    return spawn(executor_, publish_later(core_, std::move(event)), static_cast<CompletionToken&&>(token));
+  }
+
+  /// Calls `handler` for the events of the topics that `pattern` chooses (`*` is one level, `>` the rest), as long as
+  /// the subscription lives. It takes an `EventContext&`, and is a plain function, which must not block, or returns
+  /// something to await. Handlers of different events run at the same time on a pool; guard what they share. What it
+  /// throws makes the event fail, and harms neither the other handlers nor the bus.
+  ///
+  /// `Error(Errc::invalid_argument)` for what is no pattern. Strong guarantee. Allocates; O(topics + handlers).
+  template <class F>
+  Subscription subscribe(std::string_view pattern, F&& handler, SubscribeOptions options = {}) {
+    return subscribe_with<void>(pattern, AnyEvent(), static_cast<F&&>(handler), options);
+  }
+  /// The same for events for which `predicate(event)` is true. It is asked once an event, just before the handler is to
+  /// be called, without a lock; what it throws counts as thrown by the handler.
+  template <class Predicate, class F>
+  Subscription subscribe_if(std::string_view pattern, Predicate&& predicate, F&& handler,
+                            SubscribeOptions options = {}) {
+    return subscribe_with<void>(pattern, static_cast<Predicate&&>(predicate), static_cast<F&&>(handler), options);
+  }
+  /// A handler of what is published to a typed topic: it takes a `const P&`, and an `EventContext&` if it wants to. An
+  /// event of that topic with something else in it fails with `Errc::wrong_payload`.
+  template <class P, class F>
+  Subscription subscribe(const Topic<P>& topic, F&& handler, SubscribeOptions options = {}) {
+    return subscribe_with<P>(topic.name(), AnyEvent(), static_cast<F&&>(handler), options);
+  }
+  template <class P, class Predicate, class F>
+  Subscription subscribe_if(const Topic<P>& topic, Predicate&& predicate, F&& handler, SubscribeOptions options = {}) {
+    return subscribe_with<P>(topic.name(), static_cast<Predicate&&>(predicate), static_cast<F&&>(handler), options);
+  }
+
+  /// Where events go that a handler failed with, after the others have seen them. Before anything is published. What
+  /// does not fit into the channel is lost, and counted; its event is counted as failed all the same.
+  void set_dead_letters(ChannelSender<DeadEvent> sender) { core_->set_dead_letters(std::move(sender)); }
+
+  [[nodiscard]] std::uint64_t lost_dead_letters() const noexcept { return core_->lost_dead_letters(); }
+
+  /// Admits nothing any more, but what handlers publish, and waits until everything that was admitted has ended; those
+  /// that were waiting for room are admitted. Then the workers end. A task: `co_await bus.drain()`. Throws
+  /// `Error(Errc::would_deadlock)` in a handler of this bus.
+  [[nodiscard]] Task<DrainReport> drain() { return drain_bus(core_, std::nullopt); }
+  /// The same, but aborts when `deadline` has passed; it does not wait for handlers that go on in spite of it.
+  template <class Rep, class Period>
+  [[nodiscard]] Task<DrainReport> drain(std::chrono::duration<Rep, Period> deadline) {
+    return drain_bus(core_, std::optional(clock_duration(deadline)));
+  }
+  /// Ends the bus now: discards what is queued, cancels what runs, and refuses what comes or waits for room, with
+  /// `Errc::bus_closed`. Any thread; does not wait. The report counts what there was.
+  DrainReport abort() noexcept { return core_->abort(); }
+
+  /// All priorities together. A consistent picture, under the lock.
+  [[nodiscard]] BusStats stats() const { return core_->stats(); }
+  [[nodiscard]] const BusOptions& options() const noexcept { return core_->options(); }
+
+ protected:
+  using Core = BusCore<Order>;
+
+  template <ExecutorSource E>
+  Bus(E&& source, const BusOptions& options)
+      : core_(std::make_shared<Core>(options)),
+        executor_(executor_of(static_cast<E&&>(source))),
+        time_(asio::use_service<TimeService>(context_of(executor_))) {
+    try {
+      for (std::size_t i = 0; i < options.workers; ++i) spawn(executor_, run_bus_worker(core_), asio::detached);
+    } catch (...) {
+      core_->abort();
+      throw;
+    }
+  }
+
+  [[nodiscard]] auto publish_payload(std::string_view topic, EventPayload&& payload, EventPriority priority) {
+    typename Order::Rank rank{};
+    if constexpr (std::is_same_v<typename Order::Rank, EventPriority>) rank = priority;
+    return PublishAwaiter<Order, EventId>(*core_, topic, std::move(payload), priority, rank, EventStateRef());
+  }
+
+  PublishResult try_admit(EventDraft<Order>& draft) {
+    BusAfter after;
+    Core::prepare(after);
+    typename Core::Publisher publisher;
+    const auto now = time_.coarse_now();
+    const std::lock_guard lock(core_->mutex);
+    const auto admission = core_->admit(draft, now, false, after, publisher);
+    if (admission == Core::Admission::full) publisher.error = Errc::queue_full;
+    return {publisher.id, publisher.error};
+  }
+
+  template <class P, class Predicate, class F>
+  Subscription subscribe_with(std::string_view pattern, Predicate&& predicate, F&& handler,
+                              const SubscribeOptions& options) {
+    static_assert(takes_payload<P, std::decay_t<F>>,
+                  "a handler takes a weir::EventContext&, or for a Topic<P> a const P& and perhaps an EventContext&");
+    check_pattern(pattern);
+    auto made = std::make_unique<BusHandlerOf<P, std::decay_t<Predicate>, std::decay_t<F>>>(
+        static_cast<Predicate&&>(predicate), static_cast<F&&>(handler));
+    made->pattern = pattern;
+    made->phase = options.phase;
+    made->once = options.once;
+    BusHandler* const subscribed = made.get();
+    core_->subscribe(std::move(made));
+    return Subscription(core_, subscribed);
+  }
+
+  static Task<EventId> publish_later(std::shared_ptr<Core> core, Event event) {
+    PublishAwaiter<Order, EventId> publishing(*core, event, Order::rank(event), EventStateRef());
+    co_return co_await publishing;
+  }
+
+  std::shared_ptr<Core> core_;
+  asio::any_io_executor executor_;
+  TimeService& time_;
+};
+
+}  // namespace detail
+
+/// The plain bus: events are delivered in the order in which they were admitted, by `BusOptions::workers` workers, to
+/// every handler whose pattern chooses their topic.
+///
+///     weir::EventBus bus(pool, {.workers = 2});
+///     auto subscription = bus.subscribe("disk.*", [](weir::EventContext& event) { … });
+///     co_await bus.publish("disk.full", DiskFull("/var"));
+///     co_await bus.drain();
+///
+/// The workers are tasks on the executor: they hold it up until the bus is drained, aborted or destroyed. The execution
+/// context must outlive the use of the bus, but not the bus itself. Thread-safe but for its construction, destruction
+/// and `set_dead_letters`. `Error(Errc::invalid_argument)` for options out of their range. Allocates its core and its
+/// workers.
+class EventBus : public detail::Bus<detail::FifoOrder> {
+ public:
+  template <ExecutorSource E>
+  explicit EventBus(E&& source, const BusOptions& options = {})
+      : detail::Bus<detail::FifoOrder>(static_cast<E&&>(source), options) {}
+};
+
+}  // namespace weir

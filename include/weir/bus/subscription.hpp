@@ -1,0 +1,142 @@
+/// `Subscription`: a handler's place in a bus.
+#pragma once
+
+#include <memory>
+#include <utility>
+
+#include <weir/bus/detail/bus_operations.hpp>
+
+namespace weir {
+
+/// Conditions of a subscription. Trivially destructible, so that they can be given in braces.
+struct SubscribeOptions {
+  /// The handlers of an event run by phase, the lowest first, and within a phase in the order of their subscription.
+  int phase = 0;
+  /// For one event only; of several that come at once, one.
+  bool once = false;
+};
+
+namespace detail {
+
+struct JoinRegistration {
+  static constexpr const char* what = "end of a handler";
+
+  JoinRegistration(std::shared_ptr<BusBase> b, const BusHandler* handler) noexcept : bus(std::move(b)) {
+    waiter.handler = handler;
+  }
+  JoinRegistration(JoinRegistration&&) noexcept = default;
+  bool add(Home& home, Resumable& resumable) {
+    if (!waiter.handler) return false;
+    waiter.home = &home;
+    waiter.resumable = &resumable;
+    return bus->join(waiter);
+  }
+  bool forget() noexcept { return bus->forget(waiter); }
+  void result() const noexcept {}
+
+  std::shared_ptr<BusBase> bus;
+  JoinWaiter waiter;
+};
+
+}  // namespace detail
+
+/// Keeps a handler subscribed; its end takes the handler out without waiting. Move-only. One thread at a time.
+///
+/// After the end no call starts; one that had started goes on, and `join` waits for it. The handler, with what it
+/// captured, is destroyed when neither the subscription nor an event that runs refers to it.
+class [[nodiscard("the handler is taken out when the subscription is destroyed")]] Subscription {
+ public:
+  /// Of nothing.
+  Subscription() noexcept = default;
+  /// Made by the bus.
+  Subscription(std::shared_ptr<detail::BusBase> bus, detail::BusHandler* handler) noexcept
+      : bus_(std::move(bus)), handler_(handler) {}
+  Subscription(Subscription&& other) noexcept
+      : bus_(std::move(other.bus_)), handler_(std::exchange(other.handler_, nullptr)) {}
+  Subscription& operator=(Subscription&& other) noexcept {
+    Subscription old(std::move(other));
+    std::swap(bus_, old.bus_);
+    std::swap(handler_, old.handler_);
+    return *this;
+  }
+  ~Subscription() { reset(); }
+
+  /// Takes the handler out: no call of it starts any more. Does not wait. O(topics).
+  void unsubscribe() noexcept {
+    if (handler_) bus_->unsubscribe(*handler_);
+  }
+  /// What the destructor does.
+  void reset() noexcept {
+    if (auto* const handler = std::exchange(handler_, nullptr)) bus_->release(*handler);
+  }
+  /// Takes the handler out and waits for the calls that run. It may have to wait for a plain function that is called
+  /// before it for the same event. The subscription must outlive the wait. Resumes on the home of the one that awaits;
+  /// `Error(Errc::would_deadlock)` for the handler itself. Allocates nothing.
+  [[nodiscard]] auto join() {
+    unsubscribe();
+    return detail::BusWaitAwaiter<detail::JoinRegistration>(bus_, handler_);
+  }
+
+  [[nodiscard]] explicit operator bool() const noexcept { return handler_ != nullptr; }
+
+ private:
+  std::shared_ptr<detail::BusBase> bus_;
+  detail::BusHandler* handler_ = nullptr;
+};
+
+namespace detail {
+
+/// A predicate that lets everything through.
+struct AnyEvent {};
+
+template <class P, class F>
+inline constexpr bool takes_payload = std::invocable<F&, const P&> || std::invocable<F&, const P&, EventContext&>;
+template <class F>
+inline constexpr bool takes_payload<void, F> = std::invocable<F&, EventContext&>;
+
+/// `P` is void for a handler of events of any type.
+template <class P, class Predicate, class F>
+class BusHandlerOf final : public BusHandler {
+ public:
+  template <class Q, class G>
+  BusHandlerOf(Q&& predicate, G&& function)
+      : predicate_(static_cast<Q&&>(predicate)), function_(static_cast<G&&>(function)) {
+    has_predicate = !std::is_same_v<Predicate, AnyEvent>;
+    is_coroutine = !std::is_void_v<decltype(invoke(std::declval<EventContext&>()))>;
+  }
+
+  bool wants(const Event& event) override {
+    if constexpr (std::is_same_v<Predicate, AnyEvent>) {
+      return true;
+    } else if constexpr (std::predicate<Predicate&, const Event&>) {
+      return predicate_(event);
+    } else {
+      return predicate_(event.payload().get<P>());
+    }
+  }
+  Task<> call(EventContext& context) override {
+    if constexpr (std::is_void_v<decltype(invoke(context))>) {
+      invoke(context);
+      return {};
+    } else {
+      return into_task(invoke(context));
+    }
+  }
+
+ private:
+  auto invoke(EventContext& context) {
+    if constexpr (std::is_void_v<P>) {
+      return function_(context);
+    } else if constexpr (std::invocable<F&, const P&, EventContext&>) {
+      return function_(context.payload<P>(), context);
+    } else {
+      return function_(context.payload<P>());
+    }
+  }
+
+  [[no_unique_address]] Predicate predicate_;
+  F function_;
+};
+
+}  // namespace detail
+}  // namespace weir

@@ -1,0 +1,139 @@
+#include <weir/bus/priority_event_bus.hpp>
+
+#include <atomic>
+#include <chrono>
+#include <future>
+#include <string>
+#include <vector>
+
+#include <asio/use_future.hpp>
+
+#include <weir/core/sync_wait.hpp>
+#include <weir/core/when_all.hpp>
+
+#include "support/catch.hpp"
+#include "support/stress.hpp"
+
+using namespace std::chrono_literals;
+using weir::EventPriority;
+using weir::Task;
+
+namespace {
+
+struct Counts {
+  std::atomic<std::uint64_t> calls{0};
+  std::atomic<std::uint64_t> others{0};
+  std::atomic<std::uint64_t> cancelled{0};
+  std::atomic<std::uint64_t> outcomes{0};
+  std::atomic<bool> done{false};
+};
+
+Task<> publish(weir::PriorityEventBus& bus, Counts& counts, std::uint64_t seed, std::uint64_t events) {
+  std::uint64_t dice = seed * 2654435761U + 1;
+  const auto roll = [&dice](std::uint64_t n) {
+    dice = dice * 6364136223846793005U + 1442695040888963407U;
+    return (dice >> 33) % n;
+  };
+  for (std::uint64_t i = 0; i < events; ++i) {
+    const auto priority = static_cast<EventPriority>(roll(4));
+    switch (roll(4)) {
+      case 0: {
+        const auto ticket = co_await bus.publish_cancellable("a.cancellable", i, priority);
+        if (roll(2) == 0 && ticket.cancel() == weir::CancelAnswer::cancelled) ++counts.cancelled;
+        if (roll(8) == 0) {
+          co_await ticket.outcome();
+          ++counts.outcomes;
+        }
+        break;
+      }
+      case 1: {
+        weir::Event event("a.keyed", i, priority);
+        event.key(roll(2) == 0 ? "x" : "y");
+        co_await bus.publish(std::move(event));
+        break;
+      }
+      case 2:
+        while (!bus.try_publish("a.tried", i, priority)) co_await weir::yield();
+        break;
+      default:
+        co_await bus.publish("a.plain", i, priority);
+    }
+  }
+}
+
+Task<> come_and_go(weir::PriorityEventBus& bus, Counts& counts) {
+  while (!counts.done) {
+    auto subscription = bus.subscribe("a.*", [&counts](weir::EventContext&) { ++counts.others; });
+    co_await weir::yield();
+    co_await subscription.join();
+    const auto after = counts.others.load();
+    co_await weir::yield();
+    if (counts.others.load() != after) throw std::runtime_error("a handler was called after its join");
+  }
+}
+
+Task<> drive(weir::PriorityEventBus& bus, Counts& counts, std::uint64_t events) {
+  co_await weir::when_all(publish(bus, counts, 1, events), publish(bus, counts, 2, events));
+}
+
+}  // namespace
+
+TEST_CASE("bus threads: events that are published, cancelled and kept in order on a pool all end once") {
+  const auto events = static_cast<std::uint64_t>(weir_test::stress(5000));
+  asio::thread_pool pool(3);
+  Counts counts;
+  int keyed[2] = {0, 0};
+  {
+    weir::PriorityEventBus bus(pool, {.workers = 4, .capacity = 64});
+    const auto handler = bus.subscribe("a.>", [&](weir::EventContext& event) -> Task<> {
+      ++counts.calls;
+      if (event.payload<std::uint64_t>() % 3 == 0) co_await weir::yield();
+    });
+    // Not guarded: events of one key do not overlap, and happen before the next of it.
+    const auto ordered =
+        bus.subscribe("a.keyed", [&](weir::EventContext& event) { ++keyed[event.event().key() == "x"]; });
+    auto leaver = weir::spawn(pool, come_and_go(bus, counts), asio::use_future);
+    std::vector<std::future<void>> publishers;
+    for (int i = 0; i < 2; ++i) publishers.push_back(weir::spawn(pool, drive(bus, counts, events), asio::use_future));
+    for (auto& publisher : publishers) publisher.get();
+    counts.done = true;
+    leaver.get();
+    const auto report = weir::sync_wait(bus.drain());
+    CHECK(report.complete);
+    const auto stats = bus.stats();
+    CHECK(stats.admitted == 4 * events);
+    CHECK(stats.cancelled >= counts.cancelled);
+    CHECK(stats.completed + stats.cancelled == stats.admitted);
+    CHECK(counts.calls >= stats.completed);
+    // One that was signalled before its first handler was called has none.
+    CHECK(counts.calls + counts.cancelled <= stats.admitted);
+    CHECK(static_cast<std::uint64_t>(keyed[0] + keyed[1]) > events / 2);
+  }
+  pool.join();
+}
+
+TEST_CASE("bus threads: a bus that is destroyed while others publish ends them with a clear error") {
+  for (int round = 0; round < 50; ++round) {
+    asio::thread_pool pool(3);
+    std::atomic<int> calls{0};
+    auto bus = std::make_unique<weir::PriorityEventBus>(pool, weir::BusOptions{.workers = 2, .capacity = 4});
+    auto handler = bus->subscribe("t", [&](weir::EventContext&) -> Task<> {
+      ++calls;
+      co_await weir::yield();
+    });
+    auto publishing = weir::spawn(
+        pool,
+        [](weir::PriorityEventBus& to) -> Task<> {
+          for (;;) co_await to.publish("t", 1);
+        }(*bus),
+        asio::use_future);
+    while (calls < 20) std::this_thread::yield();
+    bus->abort();
+    CHECK_THROWS_AS(publishing.get(), weir::Error);
+    bus.reset();
+    pool.join();
+    const int at_end = calls;
+    handler.reset();
+    CHECK(calls == at_end);
+  }
+}

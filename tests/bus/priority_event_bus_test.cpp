@@ -1,0 +1,203 @@
+#include <weir/bus/priority_event_bus.hpp>
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "support/catch.hpp"
+
+#include "bus/scene.hpp"
+
+using namespace std::chrono_literals;
+using weir::CancelAnswer;
+using weir::EventOutcome;
+using weir::EventPriority;
+using weir::PriorityEventBus;
+using weir::Task;
+using weir_test::note;
+using weir_test::play;
+
+namespace {
+
+/// A handler that takes a millisecond.
+auto slow_note(std::string& log) {
+  return [&log](weir::EventContext& event) -> Task<> {
+    log += event.payload<std::string>() + " ";
+    co_await weir::sleep_for(1ms);
+  };
+}
+
+Task<> publish_mixed(PriorityEventBus& to) {
+  constexpr EventPriority priorities[] = {EventPriority::low, EventPriority::normal, EventPriority::high,
+                                          EventPriority::critical};
+  for (int round = 1; round <= 2; ++round) {
+    for (const EventPriority priority : priorities) {
+      auto text = std::string(1, weir::name_of(priority)[0]) + std::to_string(round);
+      co_await to.publish("t", std::move(text), priority);
+    }
+  }
+}
+
+}  // namespace
+
+TEST_CASE("priority_event_bus: the most urgent starts first, and among equals the first admitted") {
+  weir::sim::Simulator sim;
+  PriorityEventBus bus(sim);
+  std::string log;
+  const auto handler = bus.subscribe("t", slow_note(log));
+  play(sim, [](PriorityEventBus& to) -> Task<> {
+    co_await to.publish("t", std::string("first"), EventPriority::low);
+    co_await weir::sleep_for(100us);
+    co_await publish_mixed(to);
+    co_await to.drain();
+  }(bus));
+  CHECK(log == "first c1 c2 h1 h2 n1 n2 l1 l2 ");
+  CHECK(bus.stats(EventPriority::critical).completed == 2);
+  CHECK(bus.stats(EventPriority::low).completed == 3);
+  CHECK(bus.stats(EventPriority::low).longest_wait == 9ms - 100us - 1ms);
+}
+
+TEST_CASE("priority_event_bus: one of so many starts is the oldest's, so that nothing starves") {
+  weir::sim::Simulator sim;
+  PriorityEventBus bus(sim, {.workers = 1, .quota = 3});
+  std::string log;
+  const auto handler = bus.subscribe("t", note(log));
+  play(sim, [](PriorityEventBus& to) -> Task<> {
+    // Admitted in one go: the worker has no turn between.
+    (void)to.try_publish("t", std::string("low"), EventPriority::low);
+    for (int i = 0; i < 6; ++i) (void)to.try_publish("t", std::to_string(i), EventPriority::critical);
+    co_await to.drain();
+  }(bus));
+  CHECK(log == "0 1 2 low 3 4 5 ");
+}
+
+TEST_CASE("priority_event_bus: normal and low events leave a worker for the urgent") {
+  weir::sim::Simulator sim;
+  PriorityEventBus bus(sim, {.workers = 3});
+  int most = 0;
+  int now = 0;
+  std::chrono::nanoseconds urgent{};
+  const auto busy = bus.subscribe("t", [&](weir::EventContext&) -> Task<> {
+    most = std::max(most, ++now);
+    co_await weir::sleep_for(10ms);
+    --now;
+  });
+  const auto alarm = bus.subscribe("alarm", [&](weir::EventContext&) { urgent = sim.elapsed(); });
+  play(sim, [](PriorityEventBus& to) -> Task<> {
+    for (int i = 0; i < 8; ++i) co_await to.publish("t", i, i % 2 ? EventPriority::low : EventPriority::normal);
+    co_await weir::sleep_for(1ms);
+    co_await to.publish("alarm", 0, EventPriority::high);
+    co_await to.drain();
+  }(bus));
+  CHECK(most == 2);
+  CHECK(urgent == 1ms);
+}
+
+TEST_CASE("priority_event_bus: cancelling answers what the event is") {
+  weir::sim::Simulator sim;
+  PriorityEventBus bus(sim);
+  PriorityEventBus other(sim);
+  std::string log;
+  const auto handler = bus.subscribe("t", [&](weir::EventContext& event) -> Task<> {
+    log += event.payload<std::string>() + " ";
+    co_await weir::sleep_for(5ms);
+    log += "done ";
+  });
+  const auto second = bus.subscribe("t", [&](weir::EventContext&) { log += "second "; });
+  play(sim, [](PriorityEventBus& to, PriorityEventBus& another) -> Task<> {
+    const auto running = co_await to.publish_cancellable("t", std::string("running"));
+    const auto queued = co_await to.publish_cancellable("t", std::string("queued"), EventPriority::low);
+    const auto last = co_await to.publish_cancellable("t", std::string("last"));
+    co_await weir::sleep_for(1ms);
+    CHECK(another.cancel(queued) == CancelAnswer::not_found);
+    CHECK(to.cancel(queued) == CancelAnswer::cancelled);
+    CHECK(to.stats(EventPriority::low).queued == 0);
+    CHECK(to.stats(EventPriority::low).cancelled == 1);
+    CHECK(to.cancel(queued).outcome == EventOutcome::cancelled);
+    CHECK_FALSE(running.token().cancelled());
+    CHECK(to.cancel(running) == CancelAnswer::signalled);
+    CHECK(running.token().cancelled());
+    CHECK(to.cancel(running) == CancelAnswer::signalled);
+    const EventOutcome ended = co_await running.outcome();
+    CHECK(ended == EventOutcome::cancelled);
+    const EventOutcome completed = co_await last.outcome();
+    CHECK(completed == EventOutcome::completed);
+    const auto late = co_await to.cancel_event(last);
+    CHECK(late == CancelAnswer::too_late);
+    CHECK(late.outcome == EventOutcome::completed);
+    const weir::EventTicket none;
+    CHECK(to.cancel(none) == CancelAnswer::not_found);
+    co_await to.drain();
+    co_await another.drain();
+  }(bus, other));
+  CHECK(log == "running last done second ");
+}
+
+TEST_CASE("priority_event_bus: each priority has its own room, and critical is never dropped") {
+  weir::sim::Simulator sim;
+  PriorityEventBus bus(sim, {.workers = 1, .capacity = 1, .overflow = weir::Overflow::drop_oldest});
+  bus.limit(EventPriority::low, 2, weir::Overflow::drop_newest);
+  CHECK_THROWS_AS(bus.limit(EventPriority::low, 0), weir::Error);
+  std::string log;
+  const auto handler = bus.subscribe("t", slow_note(log));
+  play(sim, [](weir::sim::Simulator& on, PriorityEventBus& to) -> Task<> {
+    co_await to.publish("t", std::string("first"));
+    co_await weir::sleep_for(100us);
+    for (const auto* const text : {"l1", "l2", "l3"}) co_await to.publish("t", std::string(text), EventPriority::low);
+    for (const auto* const text : {"n1", "n2"}) co_await to.publish("t", std::string(text));
+    co_await to.publish("t", std::string("c1"), EventPriority::critical);
+    CHECK(to.try_publish("t", std::string("c"), EventPriority::critical).error == weir::Errc::queue_full);
+    CHECK(on.elapsed() == 100us);
+    co_await to.publish("t", std::string("c2"), EventPriority::critical);
+    CHECK(on.elapsed() == 1ms);
+    co_await to.drain();
+  }(sim, bus));
+  CHECK(log == "first c1 c2 n2 l1 l2 ");
+  CHECK(bus.stats(EventPriority::low).dropped == 1);
+  CHECK(bus.stats(EventPriority::normal).dropped == 1);
+}
+
+TEST_CASE("priority_event_bus: any ordered priority will do") {
+  weir::sim::Simulator sim;
+  weir::BasicPriorityEventBus<int> bus(sim, {.workers = 1, .quota = 0});
+  std::string log;
+  const auto handler = bus.subscribe("t", note(log));
+  play(sim, [](weir::BasicPriorityEventBus<int>& to) -> Task<> {
+    for (const int priority : {5, 3, 9, 3, 1, 7, 5, 2, 8, 5}) {
+      (void)to.try_publish(weir::Event("t", std::to_string(priority)), priority);
+    }
+    co_await to.drain();
+  }(bus));
+  CHECK(log == "1 2 3 3 5 5 5 7 8 9 ");
+}
+
+TEST_CASE("priority_event_bus: a token given with the event cancels it, queued or running") {
+  weir::sim::Simulator sim;
+  PriorityEventBus bus(sim);
+  int started = 0;
+  int cut = 0;
+  const auto handler = bus.subscribe("t", [&](weir::EventContext&) -> Task<> {
+    ++started;
+    try {
+      co_await weir::sleep_for(1h);
+    } catch (const weir::Error&) {
+      ++cut;
+      throw;
+    }
+  });
+  play(sim, [](weir::sim::Simulator& on, PriorityEventBus& to) -> Task<> {
+    weir::CancellationSource source;
+    for (int i = 0; i < 2; ++i) {
+      weir::Event event("t");
+      event.token(source.token());
+      co_await to.publish(std::move(event));
+    }
+    co_await weir::sleep_for(1ms);
+    source.cancel();
+    co_await to.drain();
+    CHECK(on.elapsed() == 1ms);
+  }(sim, bus));
+  CHECK(started == 1);
+  CHECK(cut == 1);
+  CHECK(bus.stats().cancelled == 2);
+}
