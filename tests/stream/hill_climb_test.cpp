@@ -83,6 +83,10 @@ class Run {
       if (const auto move = climb_.feed(seen)) moves.push_back(*move);
     }
   }
+  /// The same until it rests.
+  void settle(const Workload& workload, int windows) {
+    for (int i = 0; i < windows && !resting(); ++i) go(workload, 1);
+  }
   [[nodiscard]] std::size_t concurrency() const { return climb_.point().concurrency; }
   [[nodiscard]] std::size_t batch() const { return climb_.point().batch; }
   [[nodiscard]] bool resting() const { return climb_.resting(); }
@@ -121,7 +125,7 @@ TEST_CASE("hill climb: it finds the least concurrency of nearly the best through
   for (const double permits : {1.0, 2.0, 5.0, 12.0, 40.0, 100.0}) {
     for (const std::size_t start : {1u, 7u, 128u}) {
       Run run(limits(128, start));
-      for (int i = 0; i < 60 && !run.resting(); ++i) run.go(waiting(permits, 0.001), 1);
+      run.settle(waiting(permits, 0.001), 60);
       INFO(permits << " permits, from " << start << ": " << run.concurrency());
       CHECK(run.resting());
       CHECK(static_cast<double>(run.concurrency()) >= permits * 0.95);
@@ -180,7 +184,7 @@ TEST_CASE("hill climb: noise does not carry it away") {
 
 TEST_CASE("hill climb: at rest it moves seldom, and ever less") {
   Run run(limits(128));
-  run.go(waiting(16, 0.001), 100);
+  run.settle(waiting(16, 0.001), 100);
   REQUIRE(run.resting());
   run.moves.clear();
   run.go(waiting(16, 0.001), 50 * 60);
@@ -317,7 +321,8 @@ TEST_CASE("hill climb: what fails fast is no throughput") {
   for (const std::size_t start : {1u, 16u, 100u}) {
     for (const bool backs_off : {true, false}) {
       Run run(backs_off ? careful(128, start) : limits(128, start));
-      run.go(refusing(16, 0.010), 100);
+      run.go(refusing(16, 0.010), 3);
+      run.settle(refusing(16, 0.010), 100);
       INFO("from " << start << ": " << run.concurrency());
       CHECK(run.resting());
       CHECK(run.concurrency() >= 13);

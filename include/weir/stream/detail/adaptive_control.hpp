@@ -41,8 +41,12 @@ struct WorkMeter {
   std::uint64_t failed = 0;
   /// Of the times of the steps, in seconds: how much they differ.
   double squares = 0;
+  /// From the end of one step to the end of the next.
+  EventTime::duration cycles{};
 
-  void add(std::uint64_t n, EventTime::duration took) noexcept {
+  /// `cycle`: since the step before ended, if that is known.
+  void add(std::uint64_t n, EventTime::duration took, EventTime::duration cycle = {}) noexcept {
+    cycles += cycle;
     events += n;
     ++steps;
     busy += took;
@@ -114,6 +118,7 @@ class AdaptiveControl {
     busy_ += meter.busy;
     failed_ += meter.failed;
     squares_ += meter.squares;
+    cycles_ += meter.cycles;
     last_ = std::max(last_, now);
     meter = WorkMeter();
     meter.told = now;
@@ -142,7 +147,9 @@ class AdaptiveControl {
   /// Events that take long need a longer window: as many come as there are workers each time. On its way it hurries:
   /// what is clear is seen soon, and for what is not the climb asks for more windows.
   [[nodiscard]] Duration window_of_now() const noexcept {
-    return climb_.resting() ? std::max(window_, 4 * step_) : std::max(window_ / 4, step_);
+    if (!climb_.hurried()) return std::max(window_, 4 * step_);
+    const Duration step = steps_ < fewest_steps ? step_ : std::min(step_, busy_ / static_cast<Duration::rep>(steps_));
+    return std::max(window_ / 4, step);
   }
   /// The square of the coefficient of variation of what a step takes.
   [[nodiscard]] double spread() const noexcept {
@@ -155,7 +162,7 @@ class AdaptiveControl {
     return steps_ >= fewest_steps && static_cast<double>(steps_) >= most_steps * std::min(1.0, spread());
   }
   [[nodiscard]] Duration longest_window() const noexcept {
-    return climb_.resting() ? 8 * window_ : 16 * window_of_now();
+    return climb_.hurried() ? 16 * window_of_now() : 8 * window_;
   }
 
   void begin_window() noexcept {
@@ -163,6 +170,7 @@ class AdaptiveControl {
     events_ = steps_ = failed_ = 0;
     busy_ = {};
     squares_ = 0;
+    cycles_ = {};
   }
   void close_window() noexcept {
     WindowMeasurement seen;
@@ -171,6 +179,8 @@ class AdaptiveControl {
     seen.events = events_;
     seen.busy = busy_;
     seen.failed = failed_;
+    seen.workers = climb_.point().concurrency;
+    if (active_ == seen.workers && steps_ >= active_ && busy_ > cycles_ - cycles_ / 10) seen.cycles = cycles_;
     if (steps_ != 0) seen.noise = std::sqrt(spread() / static_cast<double>(steps_));
     if (steps_ != 0) step_ = busy_ / static_cast<Duration::rep>(steps_);
     gap_ = std::min<Duration>(step_ / 8, window_ / 4);
@@ -226,6 +236,7 @@ class AdaptiveControl {
   std::uint64_t failed_ = 0;
   Duration busy_{};
   double squares_ = 0;
+  Duration cycles_{};
   /// How long a call of the receiver takes.
   Duration step_{};
   Duration gap_{};

@@ -74,11 +74,21 @@ struct WindowMeasurement {
   std::uint64_t failed = 0;
   /// The standard error of the throughput, as a part of it, by how much the times of the events differ.
   double noise = 0;
+  /// The time of the workers, in the receiver and before it, for the events that were done; and how many there were.
+  /// 0: it is not known.
+  EventTime::duration cycles{};
+  std::size_t workers = 0;
 
-  /// Of what was done well.
+  /// Of what was done well. By the time of the workers, if it is known for as long as an event takes: how many events
+  /// end inside a short window is chance.
   [[nodiscard]] double throughput() const noexcept {
+    const auto done_well = static_cast<double>(events - std::min(events, failed));
     const double seconds = std::chrono::duration<double>(length).count();
-    return seconds > 0 ? static_cast<double>(events - std::min(events, failed)) / seconds : 0;
+    if (steady()) return done_well * static_cast<double>(workers) / std::chrono::duration<double>(cycles).count();
+    return seconds > 0 ? done_well / seconds : 0;
+  }
+  [[nodiscard]] bool steady() const noexcept {
+    return cycles.count() > 0 && std::chrono::duration<double>(length).count() >= latency();
   }
   [[nodiscard]] double failed_part() const noexcept {
     return events == 0 ? 0 : static_cast<double>(std::min(events, failed)) / static_cast<double>(events);
@@ -89,6 +99,8 @@ struct WindowMeasurement {
   }
   /// How many workers were busy, on average.
   [[nodiscard]] double in_use() const noexcept {
+    if (steady())
+      return static_cast<double>(workers) * static_cast<double>(busy.count()) / static_cast<double>(cycles.count());
     return length.count() > 0 ? static_cast<double>(busy.count()) / static_cast<double>(length.count()) : 0;
   }
   void add(const WindowMeasurement& other) noexcept {
@@ -96,6 +108,9 @@ struct WindowMeasurement {
     const double own = noise * static_cast<double>(events);
     const double others = other.noise * static_cast<double>(other.events);
     noise = all > 0 ? std::sqrt(own * own + others * others) / all : 0;
+    const bool alike = events == 0 || (cycles.count() > 0 && other.cycles.count() > 0 && workers == other.workers);
+    cycles = alike ? cycles + other.cycles : EventTime::duration();
+    workers = other.workers;
     end = other.end;
     length += other.length;
     events += other.events;
@@ -129,6 +144,8 @@ class HillClimb {
   /// Where to be until the next measurement.
   [[nodiscard]] AdaptivePoint point() const noexcept { return point_; }
   [[nodiscard]] bool resting() const noexcept { return phase_ == Phase::resting; }
+  /// Whether short windows will do: it is on its way, or has seen something odd.
+  [[nodiscard]] bool hurried() const noexcept { return !resting() || odd_windows_ != 0; }
 
   /// A measurement that was taken at `point()`, and not while it was on its way there. Empty: stay.
   [[nodiscard]] std::optional<Move> feed(const WindowMeasurement& seen) noexcept {
@@ -157,6 +174,7 @@ class HillClimb {
   enum class Phase : unsigned char { measuring, probing, resting, backing_off };
   static constexpr std::size_t dimensions = 2;
   static constexpr int longest_rest = 8;
+  static constexpr int windows_a_look = 64;
   static constexpr double busy_enough = 0.7;
   /// Windows on the way are short, and miss a part of what lasts long.
   static constexpr double busy_enough_to_grow = 0.5;
@@ -245,7 +263,9 @@ class HillClimb {
     const double needed = more ? best_seen_.throughput() * (1 + worth(d)) : peak_ * (1 - worth(d) / 2);
     const double got = probe_.throughput();
     // Too near to be told from noise, the more so the less has been seen: look longer.
-    const double doubt = std::max(limits_.gain * std::max(0.5, 4.0 / (1 << (windows_ - 1))), probe_.noise * 1.5);
+    const double least_doubt =
+        probe_.steady() && best_seen_.steady() ? 0.5 : std::max(0.5, 4.0 / (1 << (windows_ - 1)));
+    const double doubt = std::max(limits_.gain * least_doubt, probe_.noise * 1.5);
     if (windows_ < longest_look && std::abs(got - needed) < needed * doubt) return std::nullopt;
     if (got >= needed && got > 0) {
       (more ? brackets_[d].below : brackets_[d].above) = at(best_, d);
@@ -307,12 +327,15 @@ class HillClimb {
   }
 
   std::optional<Move> begin_rest(const WindowMeasurement& seen) noexcept {
-    rest_ = climbing_ ? limits_.cooling : std::min(rest_ * 2, limits_.cooling * longest_rest);
+    // A look costs some windows: where they are long it is worth its price less often.
+    const auto worth_it = std::max(climbing_ ? limits_.cooling : rest_ * 2, seen.length * windows_a_look);
+    rest_ = std::min(worth_it, limits_.cooling * longest_rest);
     looking_again_ = false;
     phase_ = Phase::resting;
     rest_until_ = seen.end + rest_;
     calm_latency_ = best_seen_.latency();
     calm_busy_ = !is_idle(best_seen_);
+    calm_length_ = seen.length;
     odd_windows_ = 0;
     idle_since_.reset();
     return move_to(best_, point_ == best_ ? AdaptiveReason::settled : AdaptiveReason::revert);
@@ -324,12 +347,17 @@ class HillClimb {
     const double change = 1 + limits_.change + 2 * seen.noise;
     const bool other = latency > calm_latency_ * change || latency * change < calm_latency_;
     const bool demand = !calm_busy_ && seen.in_use() >= busy_enough * static_cast<double>(point_.concurrency);
-    odd_windows_ = other || demand ? odd_windows_ + 1 : 0;
+    const bool odd = other || demand;
+    // Where nothing has ended for long, the window was long.
+    odd_windows_ = odd ? odd_windows_ + (seen.length >= 2 * calm_length_ ? 2 : 1) : 0;
     if (odd_windows_ >= 2) {
-      relieving_ = latency > calm_latency_ && other;
+      if (other && latency > calm_latency_) return relieve(seen, calm_latency_ / latency);
       return climb_anew(seen, other ? AdaptiveReason::changed : AdaptiveReason::demand);
     }
-    if (odd_windows_ == 0) calm_latency_ += (latency - calm_latency_) / 8;
+    if (!odd) {
+      calm_latency_ += (latency - calm_latency_) / 8;
+      calm_length_ += (seen.length - calm_length_) / 8;
+    }
     if (seen.failed_part() < usual_failures_) usual_failures_ += (seen.failed_part() - usual_failures_) / 8;
     if (!idle) {
       idle_since_.reset();
@@ -354,6 +382,24 @@ class HillClimb {
     idle_since_.reset();
     calm_busy_ = false;
     return move_to(best_, AdaptiveReason::idle);
+  }
+
+  /// Events take longer: as many fewer workers as they take longer, but half of them at least. What was seen is partly
+  /// of before, and so it measures there first, and then looks downwards first.
+  std::optional<Move> relieve(const WindowMeasurement& seen, double part) noexcept {
+    relieving_ = true;
+    const auto fewer = static_cast<std::size_t>(static_cast<double>(point_.concurrency) * std::min(part, 0.5));
+    AdaptivePoint less = point_;
+    less.concurrency = std::max({fewer, limits_.least.concurrency, std::size_t{1}});
+    if (less.concurrency >= point_.concurrency) return climb_anew(seen, AdaptiveReason::changed);
+    best_ = less;
+    peak_ = 0;
+    brackets_ = {};
+    dimension_ = 0;
+    downwards_ = true;
+    begin_climb();
+    phase_ = Phase::measuring;
+    return move_to(less, AdaptiveReason::changed);
   }
 
   std::optional<Move> climb_anew(const WindowMeasurement& seen, AdaptiveReason reason,
@@ -384,7 +430,7 @@ class HillClimb {
     downwards_ = false;
     climbing_ = false;
     looking_again_ = true;
-    stride_ = 1.5;
+    stride_ = 1.25;
   }
 
   [[nodiscard]] bool is_idle(const WindowMeasurement& seen) const noexcept {
@@ -417,6 +463,7 @@ class HillClimb {
   EventTime::duration rest_{};
   EventTime rest_until_{};
   double calm_latency_ = 0;
+  EventTime::duration calm_length_{};
   bool calm_busy_ = true;
   int odd_windows_ = 0;
   /// Which part of the events fails whatever it does.

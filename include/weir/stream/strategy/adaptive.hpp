@@ -141,7 +141,7 @@ class Adaptive {
   static constexpr std::chrono::microseconds often{100};
   /// A coroutine may begin to wait while it has taken so many ahead.
   static constexpr std::size_t longest_of_coroutine = 7;
-  static constexpr std::size_t first_batch = 16;
+  static constexpr std::size_t first_batch = 1;
 
   [[nodiscard]] std::size_t most(bool plain) const noexcept {
     if (options_.max_concurrency != 0) return options_.max_concurrency;
@@ -195,8 +195,12 @@ class Adaptive {
     detail::WorkMeter meter;
     std::uint64_t failures = 0;
     meter.told = drain.now();
+    EventTime last = meter.told;
     for (;;) {
-      if (control->crowded()) co_await Control::ParkOperation(*control);
+      if (control->crowded()) {
+        co_await Control::ParkOperation(*control);
+        last = drain.now();
+      }
       const std::size_t ahead = D::plain || control->alone() ? control->take_ahead(longest) : 0;
       if (!co_await drain.fetch(1 + ahead)) co_return;
       const std::size_t taken = drain.fetched();
@@ -204,7 +208,7 @@ class Adaptive {
       while (auto* const event = drain.next()) co_await drain.process(*event);
       control->give_ahead(ahead);
       const EventTime done = drain.now();
-      meter.add(taken, done - begun);
+      meter.add(taken, done - begun, done - std::exchange(last, done));
       meter.failed += EventBatch<D>::take_failures(drain, failures);
       if (done - meter.told >= often) start(drain, control, control->tell(meter, done));
     }
@@ -258,8 +262,12 @@ class AdaptiveBatched {
     detail::WorkMeter meter;
     std::uint64_t failures = 0;
     meter.told = drain.now();
+    EventTime last = meter.told;
     for (;;) {
-      if (control->crowded()) co_await Control::ParkOperation(*control);
+      if (control->crowded()) {
+        co_await Control::ParkOperation(*control);
+        last = drain.now();
+      }
       turn.emplace(co_await detail::StreamTurn::TakeOperation(*turns));
       batch.limit_to(control->batch());
       if (!co_await batch.gather()) co_return;
@@ -274,7 +282,7 @@ class AdaptiveBatched {
       const EventTime begun = drain.now();
       co_await batch.process(how.failure());
       const EventTime done = drain.now();
-      meter.add(taken, done - begun);
+      meter.add(taken, done - begun, done - std::exchange(last, done));
       meter.failed += EventBatch<D>::take_failures(drain, failures);
       if (done - meter.told >= Adaptive::often) start(drain, how, control, turns, control->tell(meter, done));
     }
