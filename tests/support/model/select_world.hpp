@@ -1,11 +1,13 @@
-/// Two channels and a coroutine that selects, under the model checker. The select is the library's own, its claim an
-/// atomic of the model's; the coroutine runs on a home, which thread 0 of the model runs.
+/// Two channels and coroutines that select, under the model checker. The select is the library's own, its claim an
+/// atomic of the model's; each coroutine runs on a home, which a thread of the model runs.
 #pragma once
 
 #include <exception>
 #include <functional>
+#include <memory>
+#include <optional>
 #include <utility>
-#include <variant>
+#include <vector>
 
 #include <weir/channel/select.hpp>
 #include <weir/core/spawn.hpp>
@@ -55,21 +57,24 @@ struct SelectWorld : Scenario {
     b.add_receiver();
   }
 
-  /// What thread 0 runs. It starts with the scenario, so that another thread may cancel it at any moment.
+  /// A coroutine that selects, and the thread that runs its home. It starts with the scenario, so that another thread
+  /// may cancel it at any moment.
   void selects(std::function<weir::Task<>()> body) {
-    body_ = std::move(body);
-    weir::spawn(home.get_executor(), body_(),
-                asio::bind_cancellation_slot(cancellation_.slot(), [this](std::exception_ptr error) {
-                  ended_ = true;
-                  error_ = std::move(error);
+    roots_.push_back(std::make_unique<Root>());
+    Root& root = *roots_.back();
+    root.body = std::move(body);
+    weir::spawn(root.home.get_executor(), root.body(),
+                asio::bind_cancellation_slot(root.cancellation.slot(), [&root](std::exception_ptr error) {
+                  root.ended = true;
+                  root.error = std::move(error);
                 }));
-    threads.insert(threads.begin(), [this] {
-      while (!ended_) home.run_one();
-      require(!error_, "the coroutine ended with an exception");
+    threads.push_back([&root] {
+      while (!root.ended) root.home.run_one();
+      require(!root.error, "the coroutine ended with an exception");
     });
   }
-  /// Any thread.
-  void cancel() { cancellation_.emit(asio::cancellation_type::terminal); }
+  /// Cancels the first one. Any thread.
+  void cancel() { roots_.front()->cancellation.emit(asio::cancellation_type::terminal); }
 
   template <class... Ops>
   [[nodiscard]] auto select(Ops... ops) const {
@@ -83,9 +88,9 @@ struct SelectWorld : Scenario {
     return weir::detail::Operation<weir::detail::SendAwaiter<Value, Kind, Source>, Core, Source>(channel.core,
                                                                                                  Source{&value});
   }
-  /// A value that a select gave: by party 0, from `channel`.
-  static void got(Channel& channel, const Received& value) {
-    if (value) channel.got[0].push_back(value->get());
+  /// A value that a select gave: by party `who`, from `channel`.
+  static void got(Channel& channel, const Received& value, std::size_t who = 0) {
+    if (value) channel.got[who].push_back(value->get());
   }
 
   void check() override {
@@ -96,15 +101,18 @@ struct SelectWorld : Scenario {
 
   Channel a;
   Channel b;
-  /// Its end destroys the coroutine, if it has not ended.
-  HomeContext home;
   std::function<void()> also;
 
  private:
-  asio::cancellation_signal cancellation_;
-  std::function<weir::Task<>()> body_;
-  bool ended_ = false;
-  std::exception_ptr error_;
+  struct Root {
+    std::function<weir::Task<>()> body;
+    asio::cancellation_signal cancellation;
+    bool ended = false;
+    std::exception_ptr error;
+    /// Its end destroys the coroutine, if it has not ended.
+    HomeContext home;
+  };
+  std::vector<std::unique_ptr<Root>> roots_;
 };
 
 }  // namespace weir_test::model
