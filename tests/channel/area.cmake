@@ -2,7 +2,7 @@
 if(WEIR_SANITIZE MATCHES "thread")
   return()
 elseif(WEIR_SANITIZE)
-  set(weir_pct 10000 45)
+  set(weir_pct 3000 15)
 else()
   set(weir_pct 100000 450)
 endif()

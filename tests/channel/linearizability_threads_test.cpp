@@ -647,15 +647,11 @@ class Crew {
 
 std::uint32_t histories() {
   if (const char* const said = std::getenv("WEIR_HISTORIES")) return static_cast<std::uint32_t>(std::stoul(said));
-#ifdef __SANITIZE_ADDRESS__
+#ifdef WEIR_SANITIZED
   return 2500;
-#endif
-#ifdef __has_feature
-#  if __has_feature(thread_sanitizer)
-  return 2500;
-#  endif
-#endif
+#else
   return 10000;
+#endif
 }
 
 TEST_CASE("channel threads: what four threads saw could have happened in some order", "[linearizability][threads]") {

@@ -1,16 +1,7 @@
 #include <weir/channel/detail/core.hpp>
 
 // The checker's fibers are none that the sanitizers know of, and races are what it looks for itself.
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
-#  define WEIR_MODEL_CHECK 1
-#endif
-#if defined(__has_feature)
-#  if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#    undef WEIR_MODEL_CHECK
-#  endif
-#endif
-
-#if defined(WEIR_MODEL_CHECK)
+#ifndef WEIR_SANITIZED
 
 #  include <algorithm>
 #  include <array>

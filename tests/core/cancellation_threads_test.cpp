@@ -1,6 +1,7 @@
 #include <weir/core/cancellation.hpp>
 
 #include "support/catch.hpp"
+#include "support/stress.hpp"
 
 #include <atomic>
 #include <chrono>
@@ -73,7 +74,7 @@ Task<> sleep_at_most(std::chrono::microseconds delay, weir::CancellationToken to
 TEST_CASE("cancellation threads: registrations come and go while another thread cancels") {
   asio::io_context context;
   Canceller canceller;
-  constexpr int rounds = 100000;
+  const int rounds = weir_test::long_stress(100000);
   int late = 0, called = 0;
   for (int i = 0; i < rounds; ++i) {
     CancellationSource source;
@@ -101,7 +102,7 @@ TEST_CASE("cancellation threads: registrations come and go while another thread 
 
 TEST_CASE("cancellation threads: the executor's context may go as soon as the registration has") {
   Canceller canceller;
-  for (int i = 0; i < 5000; ++i) {
+  for (int i = 0; i < weir_test::long_stress(5000); ++i) {
     CancellationSource source;
     auto context = std::make_unique<asio::io_context>(1);
     auto callback = std::make_unique<CancellationCallback>(source.token(), *context, [] {});
@@ -116,7 +117,7 @@ TEST_CASE("cancellation threads: the executor's context may go as soon as the re
 
 TEST_CASE("cancellation threads: two parents cancelled at once, while the child goes") {
   Canceller canceller;
-  for (int i = 0; i < 20000; ++i) {
+  for (int i = 0; i < weir_test::long_stress(20000); ++i) {
     CancellationSource a, b;
     auto child = std::make_unique<CancellationSource>(CancellationSource::linked_to(a.token(), b.token()));
     const weir::CancellationToken token = i % 2 == 0 ? child->token() : weir::CancellationToken();
@@ -130,7 +131,7 @@ TEST_CASE("cancellation threads: two parents cancelled at once, while the child 
 }
 
 TEST_CASE("cancellation threads: sleeps on a two-thread pool are cancelled from elsewhere") {
-  constexpr int rounds = 20000;
+  const int rounds = weir_test::long_stress(20000);
   asio::thread_pool pool(2);
   std::atomic<int> cancelled{0};
   for (int i = 0; i < rounds; ++i) {
@@ -144,7 +145,7 @@ TEST_CASE("cancellation threads: sleeps on a two-thread pool are cancelled from 
 }
 
 TEST_CASE("cancellation threads: timeouts, deadlines of sources and cancels meet on a pool") {
-  constexpr int rounds = 20000;
+  const int rounds = weir_test::long_stress(20000);
   asio::thread_pool pool(2);
   std::atomic<int> ended{0};
   for (int i = 0; i < rounds; ++i) {

@@ -29,6 +29,8 @@ function(weir_docs_program name)
   file(COPY_FILE "${weir_docs_build}/new/${name}.cpp" "${weir_docs_build}/${name}.cpp" ONLY_IF_DIFFERENT)
   add_executable(weir_docs_${name} "${weir_docs_build}/${name}.cpp" ${ARGN})
   weir_develop(weir_docs_${name})
+  # They are run once: optimising them takes longer than running them.
+  target_compile_options(weir_docs_${name} PRIVATE -O0)
   # A #line that names a page makes GCC take a source for a header.
   target_compile_options(weir_docs_${name} PRIVATE $<$<CXX_COMPILER_ID:GNU>:-Wno-subobject-linkage>)
 endfunction()

@@ -23,7 +23,7 @@ namespace {
 using namespace std::chrono_literals;
 using Number = std::uint64_t;
 
-const Number many = static_cast<Number>(weir_test::stress(1'000'000));
+const Number many = static_cast<Number>(weir_test::long_stress(1'000'000));
 constexpr Number warm = 5'000;
 
 /// What was allocated from when the source gave its value number `warm` to when it gave the last.

@@ -44,7 +44,7 @@ class Station {
 
 template <class Strategy>
 void check_conservation(std::size_t threads, Strategy strategy) {
-  const int events = weir_test::stress(1'000'000);
+  const int events = weir_test::long_stress(1'000'000);
   asio::thread_pool pool(threads);
   std::atomic<long long> sum{0};
   auto stream = weir::emits<int>(pool)
@@ -373,7 +373,7 @@ TEST_CASE("emitting_task: nothing is lost on two threads, and on four") {
 }
 
 TEST_CASE("emitting_task: cancelled and dropped from other threads while it runs") {
-  const int rounds = std::min(weir_test::stress(2000), 2000);
+  const int rounds = std::min(weir_test::long_stress(2000), 2000);
   asio::thread_pool pool(4);
   bool balanced = true;
   for (int round = 0; round < rounds; ++round) {

@@ -11,4 +11,13 @@ inline int stress(int otherwise) {
   return said ? std::stoi(said) : otherwise;
 }
 
+/// The same for what is long because it counts: a sanitizer, which needs ten times as long, does a tenth of it.
+inline int long_stress(int otherwise) {
+#ifdef WEIR_SANITIZED
+  return stress(otherwise / 10);
+#else
+  return stress(otherwise);
+#endif
+}
+
 }  // namespace weir_test
