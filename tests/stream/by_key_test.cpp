@@ -44,7 +44,8 @@ Run by_keys(std::size_t workers, std::size_t capacity, std::vector<std::size_t> 
   const auto send = [&](weir::Emitter<Keyed>& out) -> weir::Task<> {
     std::map<std::size_t, int> next;
     for (const std::size_t key : keys) {
-      co_await out.emit_emplace(Keyed{key, next[key]++});
+      const Keyed event{key, next[key]++};
+      co_await out.emit_emplace(event);
       run.most_under_way = std::max(run.most_under_way, static_cast<std::size_t>(++emitted - done));
     }
   };
