@@ -112,6 +112,33 @@ TEST_CASE("from_callback: full, it refuses and the value stays, or drops it and 
   }
 }
 
+TEST_CASE("from_callback: once the stream is being stopped values stay with the caller, whatever the policy") {
+  for (const auto policy : {weir::WhenFull::refuse, weir::WhenFull::drop}) {
+    weir::sim::Simulator sim;
+    std::optional<weir::CallbackEmitter<Pointer>> kept;
+    auto source = weir::from_callback<Pointer>([&kept](auto emit) { kept = emit; });
+    auto stream = weir::emits<Pointer>(sim)
+                      .sender(std::move(source).when_full(policy))
+                      .receiver([](const auto& event) { return *event.data(); })
+                      .start();
+    bool stays = false;
+    sim.spawn([&]() -> weir::Task<> {
+      while (!kept) co_await weir::yield();
+      ensure(kept->open(), "it is open");
+      stream.cancel();
+      // The sender does not know yet.
+      ensure(!kept->open(), "nothing is emitted any more");
+      Pointer value = std::make_unique<int>(1);
+      stays = !kept->emit(std::move(value)) && value && *value == 1;
+    });
+    const auto final = weir_test::final_of(sim, stream);
+    CHECK(stays);
+    CHECK(kept->refused() == 1);
+    CHECK(kept->dropped() == 0);
+    CHECK(final.stats().emitted == 0);
+  }
+}
+
 TEST_CASE("from_callback: what the function returns is kept until the sender ends, whatever ends it") {
   enum class Action { none, cancel, end_context };
   for (const Action action : {Action::none, Action::cancel, Action::end_context}) {

@@ -29,6 +29,7 @@ class ScriptedStream {
     std::size_t reads = 0;
     int streams = 0;
     bool stays_open = false;
+    bool ends_with_data = false;
   };
 
   ScriptedStream(weir::sim::Simulator& sim, Script& script) : sim_(&sim), script_(&script) { ++script_->streams; }
@@ -59,7 +60,8 @@ class ScriptedStream {
         const std::string& piece = script->pieces[read];
         ensure(piece.size() <= buffer.size(), "the block is too small for the script");
         std::copy(piece.begin(), piece.end(), static_cast<char*>(buffer.data()));
-        reading->finish({}, piece.size());
+        const bool last = read + 1 == script->pieces.size();
+        reading->finish(last && script->ends_with_data ? script->end : std::error_code(), piece.size());
       });
     };
     return asio::async_initiate<Token, void(std::error_code, std::size_t)>(std::move(initiate), token);
@@ -136,6 +138,38 @@ TEST_CASE("from_stream: a line that is longer than max_record ends the stream as
     CHECK(final.collected() == Lines{"12345", "12345"});
     CHECK(final.error().text().find("max_record(5)") != std::string::npos);
   }
+}
+
+TEST_CASE("from_stream: what is received together with the end, or with an error, comes before it") {
+  Script script{{"a\n", "b\nc"}};
+  script.ends_with_data = true;
+  const auto final = read(script);
+  CHECK(final.outcome() == weir::Outcome::completed);
+  CHECK(final.collected() == Lines{"a", "b", "c"});
+  script.end = asio::error::connection_reset;
+  const auto cut = read(script);
+  CHECK(cut.outcome() == weir::Outcome::failed);
+  CHECK(cut.collected() == Lines{"a", "b"});
+}
+
+TEST_CASE("from_stream: a last line without an end is not longer than max_record either") {
+  const auto bounded = [](auto s) { return std::move(s).max_record(5); };
+  CHECK(read({{"1\n12345\r"}}, bounded).collected() == Lines{"1", "12345"});
+  const auto final = read({{"1\n123456"}}, bounded);
+  CHECK(final.outcome() == weir::Outcome::failed);
+  CHECK(final.collected() == Lines{"1"});
+}
+
+TEST_CASE("from_stream: of a line without an end no more is read than max_record and a block") {
+  weir::sim::Simulator sim;
+  Script script{std::vector<std::string>(50, "12345")};
+  auto stream = weir::emits<std::string>(sim)
+                    .sender(weir::from_stream(ScriptedStream(sim, script)).max_record(12))
+                    .receiver([](auto& event) { return std::move(event).data(); })
+                    .start();
+  CHECK(weir_test::final_of(sim, stream).outcome() == weir::Outcome::failed);
+  // One byte more might be the line's return.
+  CHECK(script.reads == 3);
 }
 
 TEST_CASE("from_stream: records by a string") {

@@ -59,10 +59,12 @@ class RecordSplitter {
     return give(record);
   }
 
-  /// After the last block: what was begun and has no end. Empty if nothing was.
-  [[nodiscard]] std::string_view unfinished() const noexcept {
+  /// After the last block: what was begun and has no end. Empty if nothing was. Throws as `next` does.
+  [[nodiscard]] std::string_view unfinished() const {
     if (given_) return {};
-    return delimiter_.takes_return ? without_return(begun_) : begun_;
+    const std::string_view record = delimiter_.takes_return ? without_return(begun_) : begun_;
+    check(record.size());
+    return record;
   }
   /// Whether something was begun, if only with a return.
   [[nodiscard]] bool has_unfinished() const noexcept { return !given_ && !begun_.empty(); }
