@@ -54,7 +54,7 @@ class BusWorld {
     bus_.emplace(sim, scene.options);
     handler_ = bus_->subscribe("t.*", [this](weir::EventContext& event) { return handle(event); });
     if (scene.leaving) {
-      leaver_ = bus_->subscribe("t.>", [this](weir::EventContext&) { return handle_leaving(); }, {.phase = -1});
+      leaver_ = bus_->subscribe("t.>", [this](weir::EventContext&) { return handle_leaving(); }, {.phase = 1});
       start(leave());
     }
     for (int p = 0; p < scene.publishers; ++p) start(publish(p));
@@ -288,8 +288,14 @@ inline auto scenario_of(const BusScene& scene) {
       BusWorld world(sim, scene, ledger);
       sim.on_step([&world] { world.check(); });
       sim.on_action([&world] { world.act(); });
-      sim.run();
-      world.check_end();
+      try {
+        sim.run();
+        world.check_end();
+      } catch (...) {
+        // What is suspended refers to the world.
+        sim.shut_down();
+        throw;
+      }
       sim.shut_down();
     }
     weir::sim::ensure(ledger.alive == 0, "a payload is left");

@@ -302,6 +302,28 @@ TEMPLATE_TEST_CASE("event_bus: a subscription ends at once, and join waits for i
   CHECK(watched.expired());
 }
 
+TEMPLATE_TEST_CASE("event_bus: a handler that is taken out by one before it is not called any more", "", weir::EventBus,
+                   weir::PriorityEventBus) {
+  const bool coroutine = GENERATE(false, true);
+  weir::sim::Simulator sim;
+  TestType bus(sim);
+  int calls = 0;
+  auto later = bus.subscribe("t", [&](weir::EventContext&) { ++calls; }, {.phase = 1});
+  const auto leave = [&later](weir::EventContext&) -> Task<> {
+    co_await weir::sleep_for(1ms);
+    later.unsubscribe();
+  };
+  const auto first = coroutine ? bus.subscribe("t", leave)
+                               : bus.subscribe("t", [&later](weir::EventContext&) { later.unsubscribe(); });
+  play(sim, [](TestType& to) -> Task<> {
+    co_await to.publish("t");
+    co_await to.publish("t");
+    co_await to.drain();
+  }(bus));
+  CHECK(calls == 0);
+  CHECK(bus.stats().completed == 2);
+}
+
 TEMPLATE_TEST_CASE("event_bus: events of one key never overlap, and hold up nobody else", "", weir::EventBus,
                    weir::PriorityEventBus) {
   weir::sim::Simulator sim;
