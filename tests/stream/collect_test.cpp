@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cctype>
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -55,6 +56,41 @@ TEST_CASE("collect: keyed by a member, merged by a policy or a function") {
       gather(collect::keyed([](int i) { return i % 2; }, collect::merging([](int a, int b) { return std::max(a, b); })),
              std::vector{5, 2, 3, 8});
   CHECK(greatest == std::map<int, int>{{0, 8}, {1, 5}});
+}
+
+namespace {
+
+/// As two workers would, each with every other item.
+template <class P, class C>
+auto gather_in_parts(const P& policy, const std::vector<C>& items) {
+  static_assert(collect::MergingPolicy<P, C>);
+  std::vector<C> halves[2];
+  for (std::size_t i = 0; i < items.size(); ++i) halves[i % 2].push_back(items[i]);
+  auto whole = gather(policy, halves[0]);
+  policy.merge(whole, gather(policy, halves[1]));
+  return whole;
+}
+template <class P, class C>
+bool merges_well(const P& policy, const std::vector<C>& items) {
+  return gather_in_parts(policy, items) == gather(policy, items);
+}
+
+static_assert(!collect::MergingPolicy<collect::List, int>);
+static_assert(!collect::MergingPolicy<Longest, std::string>);
+static_assert(!collect::MergingPolicy<decltype(collect::keyed(&Hit::status)), Hit>);
+
+}  // namespace
+
+TEST_CASE("collect: what is merged of parts is what one would have collected") {
+  const std::vector<int> items{5, 2, 3, 8, 2, 5, 5, 1};
+  const auto last_digit = [](int i) { return i % 3; };
+  CHECK(merges_well(collect::count, items));
+  CHECK(merges_well(collect::set, items));
+  CHECK(merges_well(collect::keyed(last_digit, collect::count), items));
+  CHECK(merges_well(collect::keyed(last_digit, collect::set), items));
+  const auto add = [](int& sum, int item) { sum += item; };
+  CHECK(merges_well(collect::fold(0, add, add), items));
+  CHECK(merges_well(collect::keyed(last_digit, collect::fold(0, add, std::plus<>())), items));
 }
 
 TEST_CASE("collect: keyed where the receiver says the key") {

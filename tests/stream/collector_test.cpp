@@ -2,9 +2,14 @@
 
 #include "support/catch.hpp"
 
+#include <atomic>
+#include <map>
 #include <memory>
+#include <span>
+#include <stdexcept>
 #include <string>
 #include <thread>
+#include <vector>
 
 #include "support/stress.hpp"
 
@@ -108,4 +113,107 @@ TEST_CASE("collector: written by four threads while another looks") {
   for (auto& thread : threads) thread.join();
   CHECK(grows);
   CHECK(counter.take() == static_cast<std::uint64_t>(4 * each));
+}
+
+namespace {
+
+/// Refuses to merge what is negative.
+struct Sum {
+  [[nodiscard]] int start() const { return 0; }
+  void add(int& sum, int&& item) const { sum += item; }
+  void merge(int& sum, int&& other) const {
+    if (other < 0) throw std::runtime_error("negative");
+    sum += other;
+  }
+};
+
+template <class Collector>
+void collect_in(Collector& to, std::vector<int> items, std::size_t part) {
+  std::size_t next = 0;
+  to.collect_run(std::span(items), next, part);
+}
+
+}  // namespace
+
+TEST_CASE("collector: what workers collect by themselves is seen by who looks, and in the whole") {
+  weir::Collector<int, std::map<int, std::uint64_t>> counts(
+      weir::collect::keyed([](int i) { return i % 2; }, weir::collect::count));
+  for (std::size_t part = 0; part < 20; ++part) collect_in(counts, {1, 2, 3}, part);
+  const std::map<int, std::uint64_t> all{{0, 20}, {1, 40}};
+  CHECK(counts.collected() == all);
+  CHECK(counts.collected() == all);
+  counts.merge_parts();
+  CHECK(counts.collected() == all);
+  collect_in(counts, {2}, 5);
+  CHECK(counts.take() == std::map<int, std::uint64_t>{{0, 21}, {1, 40}});
+}
+
+TEST_CASE("collector: a policy that does not merge keeps the order of runs, whose they are") {
+  weir::Collector<int> list;
+  for (const int i : {3, 0, 2, 1}) collect_in(list, {i, 10 * i}, static_cast<std::size_t>(i));
+  CHECK(list.collected() == std::vector{3, 30, 0, 0, 2, 20, 1, 10});
+}
+
+TEST_CASE("collector: a merge that throws costs who looks nothing, and at the end its part") {
+  weir::Collector<int, int> sum{Sum()};
+  collect_in(sum, {5}, 0);
+  collect_in(sum, {-3}, 1);
+  collect_in(sum, {7}, 2);
+  CHECK_THROWS(sum.collected());
+  collect_in(sum, {4}, 1);
+  CHECK(sum.collected() == 13);
+  collect_in(sum, {-10}, 1);
+  CHECK_THROWS(sum.merge_parts());
+  CHECK(sum.take() == 12);
+}
+
+TEST_CASE("collector: four workers with parts of their own while another looks") {
+  constexpr int run = 8;
+  const int each = weir_test::stress(4000);
+  weir::Collector<int, std::uint64_t> counter(weir::collect::count);
+  std::atomic<std::uint64_t> added{0};
+  std::vector<std::thread> threads;
+  for (std::size_t t = 0; t < 4; ++t) {
+    threads.emplace_back([&added, counter, each, t]() mutable {
+      for (int i = 0; i < each; ++i) {
+        collect_in(counter, std::vector<int>(run), t);
+        added.fetch_add(run, std::memory_order_release);
+      }
+    });
+  }
+  bool whole = true;
+  bool fresh = true;
+  std::uint64_t before = 0;
+  while (before != static_cast<std::uint64_t>(4 * run * each)) {
+    before = added.load(std::memory_order_acquire);
+    const std::uint64_t now = counter.collected();
+    whole = whole && now % run == 0;
+    fresh = fresh && now >= before;
+  }
+  for (auto& thread : threads) thread.join();
+  CHECK(whole);
+  CHECK(fresh);
+  CHECK(counter.take() == static_cast<std::uint64_t>(4 * run * each));
+}
+
+TEST_CASE("collector: who looks sees one moment of all parts") {
+  // Each round is added to one part and then to another, so that the second never has more than the first.
+  const int rounds = weir_test::stress(20000);
+  weir::Collector<int, std::map<int, std::uint64_t>> counts(
+      weir::collect::keyed([](int i) { return i; }, weir::collect::count));
+  std::thread worker([counts, rounds]() mutable {
+    for (int i = 0; i < rounds; ++i) {
+      collect_in(counts, {0}, 2);
+      collect_in(counts, {1}, 1);
+    }
+  });
+  bool ordered = true;
+  std::uint64_t last = 0;
+  while (last != static_cast<std::uint64_t>(rounds)) {
+    auto now = counts.collected();
+    last = now[1];
+    ordered = ordered && now[0] >= last;
+  }
+  worker.join();
+  CHECK(ordered);
 }

@@ -2,6 +2,9 @@
 
 #include "support/catch.hpp"
 
+#include <algorithm>
+#include <chrono>
+#include <stdexcept>
 #include <vector>
 
 #include "stream/run.hpp"
@@ -35,7 +38,75 @@ struct Holding {
   }
 };
 
+/// Runs of three, each in one go.
+struct InRuns {
+  [[nodiscard]] std::size_t concurrency() const { return 1; }
+  template <class D>
+  weir::Task<> operator()(D& drain) const {
+    for (;;) {
+      const bool more = co_await drain.fetch(3);
+      if (!more) break;
+      co_await drain.process_run();
+    }
+  }
+};
+
+/// A receiver that can't bear 5 (the first time, or ever).
+auto run_of_twenty(weir::ErrorPolicy policy) {
+  weir::sim::Simulator sim;
+  std::vector<int> numbers(20);
+  for (int i = 0; i < 20; ++i) numbers[static_cast<std::size_t>(i)] = i;
+  auto stream = weir::emits<int>(sim)
+                    .sender(std::move(numbers))
+                    .receiver(InRuns(),
+                              [](const auto& e) {
+                                if (e.data() == 5) throw std::runtime_error("five");
+                                return e.data();
+                              })
+                    .on_error(policy)
+                    .start();
+  return weir_test::final_of(sim, stream);
+}
+
 }  // namespace
+
+TEST_CASE("drain: one that fails amid a run fails alone, or ends the stream with what came before it") {
+  const auto others = run_of_twenty(weir::continue_);
+  CHECK(others.outcome() == weir::Outcome::completed);
+  CHECK(others.collected().size() == 19);
+  CHECK(std::is_sorted(others.collected().begin(), others.collected().end()));
+  CHECK(others.stats().processed == 19);
+  CHECK(others.stats().failed == 1);
+  CHECK(others.stats().balanced());
+
+  const auto ended = run_of_twenty(weir::stop);
+  CHECK(ended.outcome() == weir::Outcome::failed);
+  CHECK(ended.collected() == std::vector{0, 1, 2, 3, 4});
+  CHECK(ended.stats().processed == 5);
+  CHECK(ended.stats().failed == 1);
+  CHECK(ended.stats().balanced());
+}
+
+TEST_CASE("drain: a run goes on behind one that is tried again") {
+  weir::sim::Simulator sim;
+  std::vector<int> called;
+  auto stream = weir::emits<int>(sim)
+                    .sender(std::vector{1, 2, 3, 4, 5, 6, 7})
+                    .receiver(InRuns(),
+                              [&called](const auto& e) {
+                                called.push_back(e.data());
+                                if (e.data() == 5 && std::count(called.begin(), called.end(), 5) == 1) {
+                                  throw std::runtime_error("five");
+                                }
+                                return e.data();
+                              })
+                    .on_error(weir::retry(weir::RetryPolicy::fixed(std::chrono::seconds(1))))
+                    .start();
+  const auto final = weir_test::final_of(sim, stream);
+  CHECK(called == std::vector{1, 2, 3, 4, 5, 5, 6, 7});
+  CHECK(final.collected() == std::vector{1, 2, 3, 4, 5, 6, 7});
+  CHECK(final.stats().processed == 7);
+}
 
 TEST_CASE("drain: events are settled when the strategy says, with what their receivers collected") {
   weir::sim::Simulator sim;

@@ -3,7 +3,10 @@
 #include "support/catch.hpp"
 
 #include <chrono>
+#include <map>
+#include <optional>
 #include <ranges>
+#include <stdexcept>
 
 #include "stream/run.hpp"
 #include "stream/scene.hpp"
@@ -42,4 +45,64 @@ TEST_CASE("parallel: events that wait hold up none that compute, as long as one 
   CHECK(waited == 3);
   CHECK(computed == 897);
   CHECK(sim.elapsed() == 1s);
+}
+
+TEST_CASE("parallel: what workers count by themselves is whole at each moment, and at the end") {
+  using Counts = std::map<int, std::uint64_t>;
+  const auto sum = [](const Counts& counts) {
+    std::uint64_t n = 0;
+    for (const auto& [key, count] : counts) n += count;
+    return n;
+  };
+  bool cancels = false;
+  const auto scenario = [&](weir::sim::Simulator& sim) {
+    std::optional<weir::Collector<int, Counts>> looking;
+    auto stream = weir::emits<int>(sim)
+                      .capacity(64)
+                      .sender(std::views::iota(0, 24))
+                      .receiver(weir::parallel(3),
+                                [&looking](const auto& event, auto& out) {
+                                  if (!looking) looking.emplace(out);
+                                  out.collect(event.data());
+                                  out.collect(event.data());
+                                })
+                      .collect(weir::collect::keyed([](int i) { return i % 3; }, weir::collect::count))
+                      .collecting<int>()
+                      .start();
+    bool looked = false;
+    sim.on_step([&] {
+      if (!looking) return;
+      const std::uint64_t processed = stream.stats().processed;
+      const std::uint64_t now = sum(looking->collected());
+      ensure(stream.is_complete() || now == 2 * processed, "a look misses nothing, and sees no half of an event");
+      looked = looked || (now != 0 && !stream.is_complete());
+      if (cancels && now >= 8) stream.cancel(weir::CancellationLevel::forceful);
+    });
+    const auto final = final_of(sim, stream);
+    ensure(sum(final.collected()) == 2 * final.stats().processed, "the parts make a whole");
+    ensure(final.stats().balanced(), "conservation");
+    ensure(cancels || final.stats().processed == 24, "all of it");
+    ensure(looked, "it was looked at while it ran");
+  };
+  REQUIRE_NOTHROW(weir::sim::explore(scenario));
+  cancels = true;
+  REQUIRE_NOTHROW(weir::sim::explore(scenario));
+}
+
+TEST_CASE("parallel: a merge that throws at the end makes the stream a failed one") {
+  struct Unmergeable {
+    [[nodiscard]] int start() const { return 0; }
+    void add(int& sum, int&& item) const { sum += item; }
+    void merge(int&, int&&) const { throw std::runtime_error("these don't go together"); }
+  };
+  weir::sim::Simulator sim;
+  auto stream = weir::emits<int>(sim)
+                    .sender(std::views::iota(0, 100))
+                    .receiver(weir::parallel(2), [](const auto& event) { return event.data(); })
+                    .collect(Unmergeable())
+                    .start();
+  const auto final = final_of(sim, stream);
+  CHECK(final.outcome() == weir::Outcome::failed);
+  CHECK(final.error().text() == "these don't go together");
+  CHECK(final.stats().balanced());
 }

@@ -16,6 +16,7 @@
 #include <weir/stream/collector.hpp>
 #include <weir/stream/detail/bisection.hpp>
 #include <weir/stream/detail/run_buffer.hpp>
+#include <weir/stream/detail/run_results.hpp>
 #include <weir/stream/drain.hpp>
 #include <weir/stream/event.hpp>
 
@@ -53,8 +54,7 @@ class EventBatch {
   using event_type = typename D::event_type;
 
   /// Up to `most` events, from 1. Allocates their buffer.
-  EventBatch(D& drain, std::size_t most)
-      : drain_(drain), most_(most), limit_(most), staging_(drain.collector_.stage_into(staged_)) {
+  EventBatch(D& drain, std::size_t most) : drain_(drain), most_(most), limit_(most), results_(drain.collector_) {
     events_.reserve(most);
   }
   EventBatch(const EventBatch&) = delete;
@@ -174,11 +174,12 @@ class EventBatch {
       std::span<event_type> events = begin(part);
       try {
         if constexpr (D::returns_nothing) {
-          drain_.invoke(events, staging_);
-          collect_nothing();
+          drain_.invoke(events, results_.staging());
+          results_.add_nothing();
         } else {
-          collect(drain_.invoke(events, staging_));
+          results_.add(drain_.invoke(events, results_.staging()));
         }
+        results_.collect_all(drain_.collector_, drain_.worker_);
         settle(drain_.counters_.processed, part);
       } catch (...) {
         fail(part, failure, std::current_exception());
@@ -210,16 +211,17 @@ class EventBatch {
       std::exception_ptr error;
       try {
         if constexpr (D::plain && D::returns_nothing) {
-          drain_.invoke(events, staging_);
-          collect_nothing();
+          drain_.invoke(events, results_.staging());
+          results_.add_nothing();
         } else if constexpr (D::plain) {
-          collect(drain_.invoke(events, staging_));
+          results_.add(drain_.invoke(events, results_.staging()));
         } else if constexpr (D::returns_nothing) {
-          co_await drain_.invoke(events, staging_);
-          collect_nothing();
+          co_await drain_.invoke(events, results_.staging());
+          results_.add_nothing();
         } else {
-          collect(co_await drain_.invoke(events, staging_));
+          results_.add(co_await drain_.invoke(events, results_.staging()));
         }
+        results_.collect_all(drain_.collector_, drain_.worker_);
         if (drain_.handler_) drain_.handler_->succeeded();
         settle(drain_.counters_.processed, part);
       } catch (...) {
@@ -230,7 +232,7 @@ class EventBatch {
         fail(part, failure, std::move(error));
         continue;
       }
-      staged_.clear();
+      results_.clear();
       typename D::outcome_type outcome(events.front().id());
       outcome.error_ = std::move(error);
       auto recovering = drain_.recover(events, outcome);
@@ -253,26 +255,13 @@ class EventBatch {
     return events;
   }
 
-  void collect_nothing() {
-    collect_staged();
-    drain_.collect_nothing();
-  }
-  template <class R>
-  void collect(R&& returned) {
-    collect_staged();
-    drain_.collect(static_cast<R&&>(returned));
-  }
-  void collect_staged() {
-    if (!staged_.empty()) drain_.collector_.collect_staged(staged_);
-  }
-
   void settle(std::atomic<std::uint64_t>& counter, const Part& part) noexcept {
     D::count(counter, part.count);
     settled_ = part.first + part.count;
   }
 
   void fail(const Part& part, BatchFailure failure, std::exception_ptr error) noexcept {
-    staged_.clear();
+    results_.clear();
     if (splits(part, failure, error)) {
       parts_.halve(part);
       return;
@@ -323,8 +312,7 @@ class EventBatch {
   std::size_t settled_ = 0;
   /// Not in the coroutine's frame, which would be too large to be recycled.
   detail::Bisection parts_;
-  std::vector<typename Collector<typename D::C, typename D::Collection>::Staged> staged_;
-  Collector<typename D::C, typename D::Collection> staging_;
+  detail::RunResults<typename D::pipeline_type> results_;
 };
 
 }  // namespace weir

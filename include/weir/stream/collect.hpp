@@ -54,6 +54,23 @@ concept Policy = requires(const P& policy, collection_t<P, C>& collection, C&& i
   policy.add(collection, static_cast<C&&>(item));
 };
 
+/// A policy that can also merge two collections: `merge(into, std::move(from))` adds to `into` what `from` collected.
+/// Workers that run at the same time then collect by themselves, each into a collection of its own from `start()`,
+/// and these are merged when somebody looks, or at the end: so no two wait for each other. It is for policies that do
+/// not care about the order, neither of items nor of merges: what counts is that of two collections that were made from
+/// parts of the items any merge is as if one had got them all. Where a strategy promises an order, and for one worker,
+/// it is not used. If it throws at the end, the stream ends as failed with that error, and what it threw for is lost.
+///
+///     struct Sum {
+///       long start() const { return 0; }
+///       void add(long& sum, int&& item) const { sum += item; }
+///       void merge(long& sum, long&& other) const { sum += other; }
+///     };
+template <class P, class C>
+concept MergingPolicy = Policy<P, C> && requires(const P& policy, collection_t<P, C>& into, collection_t<P, C>&& from) {
+  policy.merge(into, std::move(from));
+};
+
 /// Every item, in a `std::vector`: in the order in which they were done, or, with `ordered()`, emitted.
 struct List {
   [[nodiscard]] std::string describe() const { return "list"; }
@@ -87,6 +104,7 @@ struct Count {
   void add(std::uint64_t& n, C&&) const noexcept {
     ++n;
   }
+  void merge(std::uint64_t& n, std::uint64_t&& others) const noexcept { n += others; }
 };
 inline constexpr Count count;
 
@@ -110,6 +128,10 @@ struct Set {
   void add(std::set<C>& items, C&& item) const {
     items.insert(static_cast<C&&>(item));
   }
+  template <class C>
+  void merge(std::set<C>& items, std::set<C>&& others) const {
+    items.merge(others);
+  }
 };
 inline constexpr Set set;
 
@@ -130,11 +152,34 @@ struct Fold {
   }
 };
 
+template <class Accumulator, class F, class G>
+struct MergingFold : Fold<Accumulator, F> {
+  MergingFold(Accumulator first, F step, G both)
+      : Fold<Accumulator, F>{std::move(first), std::move(step)}, merging(std::move(both)) {}
+
+  G merging;
+
+  void merge(Accumulator& into, Accumulator&& from) const {
+    if constexpr (std::is_void_v<std::invoke_result_t<const G&, Accumulator&, Accumulator&&>>) {
+      std::invoke(merging, into, std::move(from));
+    } else {
+      into = std::invoke(merging, into, std::move(from));
+    }
+  }
+};
+
 /// One value that takes in every item: `function(accumulator, item)` returns the next one, or returns nothing and
 /// changes the one that it is given.
 template <class Accumulator, class F>
 [[nodiscard]] auto fold(Accumulator init, F function) {
   return Fold<Accumulator, F>{std::move(init), std::move(function)};
+}
+
+/// The same for workers that fold by themselves, each beginning with `init`, which changes nothing in a merge:
+/// `merging(accumulator, other accumulator)` makes one of two, as `function` does. See `MergingPolicy`.
+template <class Accumulator, class F, class G>
+[[nodiscard]] auto fold(Accumulator init, F function, G merging) {
+  return MergingFold<Accumulator, F, G>(std::move(init), std::move(function), std::move(merging));
 }
 
 template <class F>
@@ -188,6 +233,14 @@ class Grouped {
       merge_.add(group, static_cast<C&&>(item));
       groups.emplace_hint(place, static_cast<Key&&>(key), std::move(group));
     }
+  }
+
+  /// Where the policy of a key merges. Without copies, and without memory.
+  template <class K, class V>
+    requires requires(const M& merge, V& into, V&& from) { merge.merge(into, std::move(from)); }
+  void merge(std::map<K, V>& groups, std::map<K, V>&& others) const {
+    groups.merge(others);
+    for (auto& [key, group] : others) merge_.merge(groups.find(key)->second, std::move(group));
   }
 
   [[nodiscard]] std::string describe() const {

@@ -1,6 +1,7 @@
 /// The collector: where the workers of a stream put what they found.
 #pragma once
 
+#include <array>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
@@ -85,60 +86,125 @@ struct StagedItem<Nothing, Item> {
 };
 
 /// The collection, its errors and their lock; the policy is in the derived class.
+///
+/// Protocol:
+///  1. `collection` and `errors` are guarded by `mutex`, each part by its own. A part is another collection of the same
+///     policy, empty or not there at first. What was collected is the merge of all of them, in any order.
+///  2. A run of items is added to one part, in one go. Who adds holds one mutex. Who looks holds all of them at once,
+///     taken in one order, so that what it sees is what there was at one moment.
+///  3. Merging empties the parts: what is in one is in the collection before its mutex is given back.
+/// tests/stream/collector_test.cpp breaks when one of these is broken.
 template <class C, class Collection>
 class CollectorSink {
  public:
   using Item = item_t<C>;
   using Key = typename collection_key<Collection>::type;
 
+  /// On a line of its own: another worker has the next one.
+  struct alignas(64) Part {
+    std::mutex mutex;
+    std::optional<Collection> collection;
+  };
+
   explicit CollectorSink(Collection&& empty) : collection(std::move(empty)) {}
   CollectorSink(const CollectorSink&) = delete;
   CollectorSink& operator=(const CollectorSink&) = delete;
   virtual ~CollectorSink() = default;
 
-  /// All under the lock.
+  /// Under the lock.
   virtual void add(Item&& item) = 0;
   virtual void add(Key&& key, Item&& item) = 0;
-  /// A run of items, from `next` on, which it moves on: when one throws, it is behind that one.
-  virtual void add_run(std::span<StagedItem<Key, Item>> items, std::size_t& next) = 0;
+  /// Under no lock. A run of items, from `next` on, which it moves on: when one throws, it is behind that one.
+  virtual void add_run(std::span<StagedItem<Key, Item>> items, std::size_t& next, std::size_t part) = 0;
+  virtual void add_run(std::span<Item> items, std::size_t& next, std::size_t part) = 0;
+  virtual void merge(Collection& into, Collection&& from) = 0;
+
+  void lock() const noexcept(false) {
+    mutex.lock();
+    for (Part& part : parts) part.mutex.lock();
+  }
+  void unlock() const noexcept {
+    for (Part& part : parts) part.mutex.unlock();
+    mutex.unlock();
+  }
 
   mutable std::mutex mutex;
   Collection collection;
   std::vector<EventError> errors;
+  /// None where the policy can't merge.
+  std::span<Part> parts;
 };
 
 template <class C, class Collection, class P>
 class PolicySink final : public CollectorSink<C, Collection> {
- public:
-  using typename CollectorSink<C, Collection>::Item;
-  using typename CollectorSink<C, Collection>::Key;
+  using Sink = CollectorSink<C, Collection>;
 
-  explicit PolicySink(P policy)
-      : CollectorSink<C, Collection>(collect::detail::start<Item>(policy)), policy_(std::move(policy)) {}
+ public:
+  using typename Sink::Item;
+  using typename Sink::Key;
+
+  explicit PolicySink(P policy) : Sink(collect::detail::start<Item>(policy)), policy_(std::move(policy)) {
+    this->parts = parts_;
+  }
 
   void add(Item&& item) override { policy_.add(this->collection, std::move(item)); }
-  void add_run(std::span<StagedItem<Key, Item>> items, std::size_t& next) override {
-    while (next != items.size()) {
-      StagedItem<Key, Item>& staged = items[next++];
-      if constexpr (!std::same_as<Key, Nothing>) {
-        if (staged.key) {
-          add(std::move(*staged.key), std::move(staged.item));
-          continue;
+  void add(Key&& key, Item&& item) override { add(this->collection, std::move(key), std::move(item)); }
+  void add_run(std::span<StagedItem<Key, Item>> items, std::size_t& next, std::size_t part) override {
+    with_part(part, next, [&](Collection& to) {
+      while (next != items.size()) {
+        StagedItem<Key, Item>& staged = items[next++];
+        if constexpr (!std::same_as<Key, Nothing>) {
+          if (staged.key) {
+            add(to, std::move(*staged.key), std::move(staged.item));
+            continue;
+          }
         }
+        policy_.add(to, std::move(staged.item));
       }
-      policy_.add(this->collection, std::move(staged.item));
-    }
+    });
   }
-  void add(Key&& key, Item&& item) override {
-    if constexpr (requires { policy_.add(this->collection, std::move(key), std::move(item)); }) {
-      policy_.add(this->collection, std::move(key), std::move(item));
+  void add_run(std::span<Item> items, std::size_t& next, std::size_t part) override {
+    with_part(part, next, [&](Collection& to) {
+      while (next != items.size()) policy_.add(to, std::move(items[next++]));
+    });
+  }
+  void merge(Collection& into, Collection&& from) override {
+    if constexpr (merges) policy_.merge(into, std::move(from));
+  }
+
+ private:
+  static constexpr bool merges = collect::MergingPolicy<P, Item>;
+
+  void add(Collection& to, Key&& key, Item&& item) {
+    if constexpr (requires { policy_.add(to, std::move(key), std::move(item)); }) {
+      policy_.add(to, std::move(key), std::move(item));
     } else {
       throw Error(Errc::invalid_argument, "collect(key, item): the collection policy of this stream has no keys");
     }
   }
 
- private:
+  template <class AddTo>
+  void with_part(std::size_t number, std::size_t& next, AddTo add_to) {
+    if constexpr (merges) {
+      if (const std::size_t i = number % (parts_.size() + 1); i != 0) {
+        typename Sink::Part& part = parts_[i - 1];
+        const std::lock_guard lock(part.mutex);
+        if (!part.collection) {
+          ++next;
+          part.collection.emplace(collect::detail::start<Item>(policy_));
+          --next;
+        }
+        add_to(*part.collection);
+        return;
+      }
+    }
+    const std::lock_guard lock(this->mutex);
+    add_to(this->collection);
+  }
+
   const P policy_;
+  /// Besides the collection itself, which is the part of the first worker.
+  std::array<typename Sink::Part, merges ? 7 : 0> parts_;
 };
 
 }  // namespace detail
@@ -181,16 +247,13 @@ class Collector {
 
   /// Adds an item. Throws what the policy throws.
   void collect(Item item) {
-    if (staged_) {
-      if constexpr (std::same_as<Key, Nothing>) {
-        staged_->push_back({std::move(item)});
-      } else {
-        staged_->push_back({std::nullopt, std::move(item)});
-      }
-      return;
+    if (!staged_) {
+      collect_now(std::move(item));
+    } else if constexpr (std::same_as<Key, Nothing>) {
+      staged_->push_back({std::move(item)});
+    } else {
+      staged_->push_back({std::nullopt, std::move(item)});
     }
-    const std::lock_guard lock(sink_->mutex);
-    sink_->add(std::move(item));
   }
 
   /// Adds an item under a key, for a collection with keys such as that of `collect::keyed`.
@@ -217,8 +280,12 @@ class Collector {
   [[nodiscard]] Collection collected() const
     requires std::copy_constructible<Collection>
   {
-    const std::lock_guard lock(sink_->mutex);
-    return sink_->collection;
+    const std::lock_guard lock(*sink_);
+    Collection all(std::as_const(sink_->collection));
+    for (const auto& part : sink_->parts) {
+      if (part.collection) sink_->merge(all, Collection(*part.collection));
+    }
+    return all;
   }
   [[nodiscard]] std::vector<EventError> errors() const {
     const std::lock_guard lock(sink_->mutex);
@@ -227,8 +294,19 @@ class Collector {
 
   /// Moves the collection out, and leaves one that was moved from. For the one who owns the collector.
   [[nodiscard]] Collection take() {
+    merge_parts();
     const std::lock_guard lock(sink_->mutex);
     return std::move(sink_->collection);
+  }
+  /// Merges what workers collected by themselves into the collection, which `take()` does as well. Throws what the
+  /// policy throws: then the part that it threw for is dropped, and calling it again merges the others.
+  void merge_parts() {
+    const std::lock_guard lock(*sink_);
+    for (auto& part : sink_->parts) {
+      if (!part.collection) continue;
+      std::optional<Collection> from = std::exchange(part.collection, std::nullopt);
+      sink_->merge(sink_->collection, std::move(*from));
+    }
   }
   [[nodiscard]] std::vector<EventError> take_errors() {
     const std::lock_guard lock(sink_->mutex);
@@ -253,15 +331,24 @@ class Collector {
     }
     items.clear();
   }
-  /// The same from `next` on, which it moves on: when the policy throws, it is behind the item that it threw for.
-  void collect_run(std::span<Staged> items, std::size_t& next) {
-    const std::lock_guard lock(sink_->mutex);
-    sink_->add_run(items, next);
+  /// The same from `next` on, which it moves on: when the policy throws, it is behind the item that it threw for. With
+  /// a policy that merges, what is given a `part` other than 0 goes to a collection of its own, which few or no others
+  /// add to, until somebody looks; the order between parts is lost.
+  void collect_run(std::span<Staged> items, std::size_t& next, std::size_t part = 0) {
+    sink_->add_run(items, next, part);
+  }
+  void collect_run(std::span<Item> items, std::size_t& next, std::size_t part = 0) {
+    sink_->add_run(items, next, part);
   }
 
  private:
   Collector(std::shared_ptr<detail::CollectorSink<C, Collection>> sink, std::vector<Staged>* staged) noexcept
       : sink_(std::move(sink)), staged_(staged) {}
+
+  [[gnu::noinline]] void collect_now(Item&& item) {
+    const std::lock_guard lock(sink_->mutex);
+    sink_->add(std::move(item));
+  }
 
   std::shared_ptr<detail::CollectorSink<C, Collection>> sink_;
   std::vector<Staged>* staged_ = nullptr;

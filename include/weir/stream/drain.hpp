@@ -14,7 +14,6 @@
 #include <span>
 #include <type_traits>
 #include <utility>
-#include <vector>
 
 #include <weir/channel/channel.hpp>
 #include <weir/core/task.hpp>
@@ -24,6 +23,7 @@
 #include <weir/stream/detail/processed_event.hpp>
 #include <weir/stream/detail/recovery.hpp>
 #include <weir/stream/detail/run_buffer.hpp>
+#include <weir/stream/detail/run_results.hpp>
 #include <weir/stream/detail/stream_core.hpp>
 #include <weir/stream/error_policy.hpp>
 #include <weir/stream/event.hpp>
@@ -53,7 +53,7 @@ class Drain : private detail::Recovery<Pipeline> {
       : Recovery(std::move(pipeline)),
         rx_(pipeline_->receiver_end()),
         worker_(pipeline_->next_worker()),
-        staging_(collector_.stage_into(staged_)) {}
+        results_(collector_) {}
   Drain(const Drain&) = delete;
   Drain& operator=(const Drain&) = delete;
   ~Drain() {
@@ -102,8 +102,7 @@ class Drain : private detail::Recovery<Pipeline> {
     current_.reset();
     if (run_.size() == 0) return nullptr;
     if (stopping()) {
-      count(counters_.discarded, run_.size());
-      run_.clear();
+      discard_run();
       return nullptr;
     }
     take_front();
@@ -116,28 +115,34 @@ class Drain : private detail::Recovery<Pipeline> {
   auto process(event_type& event) {
     if constexpr (plain) {
       if (guarded()) return process_guarded(event);
-      const std::size_t mark = staged_.size();
-      try {
-        if constexpr (returns_nothing) {
-          invoke(event, staging_);
-          stage_nothing();
-        } else {
-          stage(invoke(event, staging_));
-        }
-        if (handler_) handler_->succeeded();
-        if constexpr (collects) {
-          marks_.push_back({event.id(), staged_.size()});
-        } else {
-          count(counters_.processed);
-        }
-      } catch (...) {
-        unstage(mark);
-        return detail::NowOrLater<void>(failed(event, std::current_exception()));
-      }
+      if (auto error = call_at_once(event)) return detail::NowOrLater<void>(failed(event, std::move(error)));
       if (run_.size() == 0) flush();
       return detail::NowOrLater<void>();
     } else {
       return process_later(event);
+    }
+  }
+
+  /// Does what `next` and `process` do for each of those that were fetched, for a plain receiver at less cost.
+  auto process_run() {
+    if constexpr (plain) {
+      if (guarded()) return detail::NowOrLater<void>(process_rest());
+      while (run_.size() != 0) {
+        if (stopping()) {
+          discard_run();
+          break;
+        }
+        take_front();
+        auto error = call_at_once(*current_);
+        if (!error) continue;
+        if (handler_) return detail::NowOrLater<void>(recovered_then_rest(std::move(error)));
+        flush();
+        fail(current_->id(), std::move(error));
+      }
+      flush();
+      return detail::NowOrLater<void>();
+    } else {
+      return process_rest();
     }
   }
 
@@ -174,47 +179,30 @@ class Drain : private detail::Recovery<Pipeline> {
     } else if (outcome.error_) {
       flush();
       fail(outcome.id_, std::move(outcome.error_), handler_ ? outcome.policy_ : pipeline_->error_policy());
-    } else if constexpr (collects) {
-      const std::size_t mark = staged_.size();
+    } else {
+      in_order_ = true;
+      const std::size_t mark = results_.size();
       try {
-        for (auto& item : outcome.staged_) staged_.push_back(std::move(item));
-        if (outcome.item_) staging_.collect(std::move(*outcome.item_));
-        marks_.push_back({outcome.id_, staged_.size()});
+        if constexpr (collects) results_.add(outcome);
+        results_.end_event(outcome.id_);
       } catch (...) {
-        unstage(mark);
+        results_.drop_from(mark);
         fail(outcome.id_, std::current_exception());
       }
-    } else {
-      count(counters_.processed);
     }
   }
   /// Adds to the collection what the events that were processed gave, under one lock, and counts them. What the
   /// collection refuses fails its event, which is not tried again; under `stop` what came after it is discarded.
   void flush() noexcept {
-    if (marks_.empty()) return;
-    std::size_t event = 0;
-    std::size_t next = 0;
-    std::size_t lost = 0;
-    while (next != staged_.size()) {
-      try {
-        collector_.collect_run(staged_, next);
-      } catch (...) {
-        while (marks_[event].end < next) ++event;
-        fail(marks_[event].id, std::current_exception());
-        ++lost;
-        next = marks_[event].end;
-        if (pipeline_->error_policy() == ErrorPolicy::stop) {
-          const std::size_t rest = marks_.size() - event - 1;
-          count(counters_.discarded, rest);
-          lost += rest;
-          break;
-        }
-        ++event;
-      }
-    }
-    count(counters_.processed, marks_.size() - lost);
-    staged_.clear();
-    marks_.clear();
+    if (results_.empty()) return;
+    const std::size_t part = std::exchange(in_order_, false) ? 0 : worker_;
+    const auto [added, left_out] =
+        results_.collect_events(collector_, part, [this](std::uint64_t id, std::exception_ptr error) {
+          fail(id, std::move(error));
+          return pipeline_->error_policy() != ErrorPolicy::stop;
+        });
+    if (left_out != 0) count(counters_.discarded, left_out);
+    count(counters_.processed, added);
   }
 
   /// Waits for something else than an event, such as a token of a bucket: false when the stream began to discard first,
@@ -249,8 +237,11 @@ class Drain : private detail::Recovery<Pipeline> {
  private:
   friend class EventBatch<Drain>;
 
+  using pipeline_type = Pipeline;
   using Buffer = detail::RunBuffer<Element, detail::longest_run<Element>>;
   using Inserter = detail::RunInserter<Buffer, Element>;
+  /// A run of quick events.
+  static constexpr EventTime::duration longest = std::chrono::microseconds(20);
 
   // Of a base that depends on a parameter.
   using Recovery::attempt;
@@ -258,8 +249,6 @@ class Drain : private detail::Recovery<Pipeline> {
   using Recovery::attempt_guarded;
   using Recovery::attempt_later;
   using Recovery::cancelled_with_stream;
-  using Recovery::collect;
-  using Recovery::collect_nothing;
   using Recovery::collector_;
   using Recovery::count;
   using Recovery::counters_;
@@ -286,7 +275,10 @@ class Drain : private detail::Recovery<Pipeline> {
 
     void attach(Promise& promise) { receive_.attach(promise); }
     [[nodiscard]] bool await_ready() { return receive_.await_ready(); }
-    void await_suspend(std::coroutine_handle<> handle) noexcept { receive_.await_suspend(handle); }
+    void await_suspend(std::coroutine_handle<> handle) noexcept {
+      drain_.planned_ = EventTime();
+      receive_.await_suspend(handle);
+    }
     bool await_resume() {
       const std::size_t taken = receive_.await_resume();
       drain_.begin_run(taken);
@@ -321,19 +313,37 @@ class Drain : private detail::Recovery<Pipeline> {
     co_return co_await taking;
   }
 
-  template <class R>
-  void stage(R&& returned) {
-    if constexpr (Pipeline::returns_optional) {
-      if (returned) staging_.collect(std::move(*returned));
-    } else {
-      staging_.collect(static_cast<R&&>(returned));
+  /// Null, or what the receiver threw.
+  [[nodiscard]] std::exception_ptr call_at_once(event_type& event) noexcept {
+    const std::size_t mark = results_.size();
+    try {
+      if constexpr (returns_nothing) {
+        invoke(event, results_.staging());
+        results_.add_nothing();
+      } else {
+        results_.add(invoke(event, results_.staging()));
+      }
+      results_.end_event(event.id());
+      if (handler_) handler_->succeeded();
+      return nullptr;
+    } catch (...) {
+      results_.drop_from(mark);
+      return std::current_exception();
     }
   }
-  void stage_nothing() {
-    if constexpr (std::is_void_v<C> && !std::is_same_v<Collection, Nothing>) staging_.collect(Nothing());
+  Task<> process_rest() {
+    while (auto* const event = next()) co_await process(*event);
   }
-  void unstage(std::size_t mark) noexcept {
-    while (staged_.size() != mark) staged_.pop_back();
+  Task<> recovered_then_rest(std::exception_ptr error) {
+    flush();
+    auto recovering = recovered_and_settled(*current_, std::move(error), true);
+    co_await std::move(recovering);
+    while (auto* const event = next()) co_await process(*event);
+  }
+  void discard_run() noexcept {
+    flush();
+    count(counters_.discarded, run_.size());
+    run_.clear();
   }
 
   detail::NowOrLater<void> process_guarded(event_type& event) {
@@ -408,13 +418,13 @@ class Drain : private detail::Recovery<Pipeline> {
   /// How many to take. Runs spare critical sections, but what is in a run waits for this worker while others may be
   /// idle: so they are short unless the events are quick.
   [[nodiscard]] std::size_t plan_run() noexcept {
+    planned_ = pipeline_->clock().now();
     if (run_started_ != EventTime()) {
-      const auto per_event = (pipeline_->clock().now() - run_started_) / static_cast<std::ptrdiff_t>(run_length_);
-      quick_ = per_event < std::chrono::microseconds(1);
-      if (per_event > std::chrono::microseconds(10)) {
-        plan_ = 1;
-      } else if (run_length_ == plan_) {
-        plan_ = std::min(plan_ * 2, pipeline_->run_limit());
+      const auto per_event = (planned_ - run_started_) / static_cast<std::ptrdiff_t>(run_length_);
+      quick_ = per_event < longest / 2;
+      if (run_length_ == plan_) plan_ = std::min(plan_ * 2, pipeline_->run_limit());
+      if (per_event > per_event.zero()) {
+        plan_ = std::clamp<std::size_t>(static_cast<std::size_t>(longest / per_event), 1, plan_);
       }
       run_started_ = EventTime();
     }
@@ -424,7 +434,7 @@ class Drain : private detail::Recovery<Pipeline> {
     if (taken == 0) return;
     count(counters_.taken, taken);
     run_length_ = taken;
-    run_started_ = pipeline_->clock().now();
+    run_started_ = planned_ != EventTime() ? planned_ : pipeline_->clock().now();
   }
 
   void take_front() {
@@ -446,17 +456,15 @@ class Drain : private detail::Recovery<Pipeline> {
   std::size_t plan_ = 1;
   std::size_t run_length_ = 1;
   EventTime run_started_{};
+  /// When a fetch began that did not wait.
+  EventTime planned_{};
   bool quick_ = false;
+  /// What is to be added next was settled by the strategy, whose order counts.
+  bool in_order_ = false;
   std::optional<event_type> current_;
   Buffer run_;
-  /// What the events that are not counted yet gave, and where each ends.
-  struct Mark {
-    std::uint64_t id;
-    std::size_t end;
-  };
-  std::vector<typename Collector<C, Collection>::Staged> staged_;
-  std::vector<Mark> marks_;
-  Collector<C, Collection> staging_;
+  /// Of the events that are not counted yet.
+  detail::RunResults<Pipeline> results_;
 };
 
 }  // namespace weir

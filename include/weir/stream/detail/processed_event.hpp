@@ -19,6 +19,8 @@ namespace detail {
 
 template <class Pipeline>
 class Recovery;
+template <class Pipeline>
+class RunResults;
 
 }  // namespace detail
 
@@ -36,6 +38,8 @@ class ProcessedEvent {
   friend class Drain;
   template <class P>
   friend class detail::Recovery;
+  template <class P>
+  friend class detail::RunResults;
   template <class D>
   friend class EventBatch;
 

@@ -58,7 +58,8 @@ class Recovery {
     WorkerCounters::add(counter, n);
   }
 
-  decltype(auto) invoke(typename Pipeline::input_type input, Collector<C, Collection>& out) {
+  template <class Out>
+  decltype(auto) invoke(typename Pipeline::input_type input, [[maybe_unused]] Out& out) {
     if constexpr (Pipeline::takes_collector) {
       return std::invoke(pipeline_->receiver(), input, out);
     } else {
@@ -67,24 +68,12 @@ class Recovery {
   }
 
   template <class R>
-  void collect(R&& returned) {
-    if constexpr (Pipeline::returns_optional) {
-      if (returned) collector_.collect(std::move(*returned));
-    } else {
-      collector_.collect(static_cast<R&&>(returned));
-    }
-  }
-  template <class R>
   static void stage(outcome_type& outcome, R&& returned) {
     if constexpr (Pipeline::returns_optional) {
       if (returned) outcome.item_.emplace(std::move(*returned));
     } else {
       outcome.item_.emplace(static_cast<R&&>(returned));
     }
-  }
-  /// A receiver of the event alone that returns nothing still counts, where the policy counts.
-  void collect_nothing() {
-    if constexpr (std::is_void_v<C> && !std::is_same_v<Collection, Nothing>) collector_.collect(Nothing());
   }
   static void stage_nothing(outcome_type& outcome) {
     if constexpr (std::is_void_v<C> && !std::is_same_v<Collection, Nothing>) outcome.item_.emplace();

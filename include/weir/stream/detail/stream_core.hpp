@@ -179,7 +179,6 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   EventTime started_;
   std::string name_;
   std::uint64_t id_;
-  std::atomic<std::uint64_t> ids_{0};
   std::atomic<int> level_{0};
   std::atomic<bool> done_{false};
   CancellationSource source_;
@@ -196,6 +195,9 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   StreamWaitList waiters_;
   std::deque<WorkerCounters> counters_;
   Timer timer_;
+  /// The sender writes it for every event: away from what workers read for every event.
+  alignas(64) std::atomic<std::uint64_t> ids_{0};
+  [[maybe_unused]] std::byte apart_[64 - sizeof(std::atomic<std::uint64_t>)];
 };
 
 /// The first parameter of each root coroutine of a stream, so that it is destroyed last.

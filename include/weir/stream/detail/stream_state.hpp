@@ -63,6 +63,12 @@ class StreamState : public StreamCore {
 
  private:
   void make_final(Outcome outcome, StreamError error, StreamStats stats) noexcept override {
+    try {
+      collector_->merge_parts();
+    } catch (...) {
+      if (outcome != Outcome::failed) error = error_of(std::current_exception());
+      outcome = Outcome::failed;
+    }
     const auto type = [outcome] {
       switch (outcome) {
         case Outcome::completed:
@@ -94,6 +100,13 @@ class StreamState : public StreamCore {
     std::optional<Content> content;
   };
 
+  [[nodiscard]] static StreamError error_of(std::exception_ptr thrown) noexcept {
+    try {
+      return {message_of(thrown), thrown};
+    } catch (const std::bad_alloc&) {
+      return {std::string(), std::move(thrown)};
+    }
+  }
   [[nodiscard]] static StreamError first_of(const std::vector<EventError>& errors) noexcept {
     try {
       return {errors.front().message, errors.front().error};

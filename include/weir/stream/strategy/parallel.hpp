@@ -64,11 +64,16 @@ class Parallel {
   struct Worker {
     template <class D>
     Task<> operator()(D& drain) const {
-      while (co_await drain.fetch()) {
+      if constexpr (D::plain) {
         if (!limit) {
-          while (auto* const event = drain.next()) co_await drain.process(*event);
-          continue;
+          for (;;) {
+            const bool more = co_await drain.fetch();
+            if (!more) co_return;
+            co_await drain.process_run();
+          }
         }
+      }
+      while (co_await drain.fetch()) {
         while (auto* const event = drain.next()) {
           const bool admitted = co_await detail::admit(drain, *event, limit);
           if (admitted) co_await drain.process(*event);

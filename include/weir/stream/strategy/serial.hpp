@@ -18,8 +18,16 @@ class Serial {
 
   template <class D>
   Task<> operator()(D& drain) const {
-    while (co_await drain.fetch()) {
-      while (auto* const event = drain.next()) co_await drain.process(*event);
+    if constexpr (D::plain) {
+      for (;;) {
+        const bool more = co_await drain.fetch();
+        if (!more) co_return;
+        co_await drain.process_run();
+      }
+    } else {
+      while (co_await drain.fetch()) {
+        while (auto* const event = drain.next()) co_await drain.process(*event);
+      }
     }
   }
 };

@@ -28,6 +28,7 @@ struct DrainArchetype {
   [[nodiscard]] std::size_t fetched() const noexcept { return 0; }
   Event* next() { return nullptr; }
   Task<> process(Event&) { co_return; }
+  Task<> process_run() { co_return; }
   Task<Outcome> call(Event&) { co_return Outcome(); }
   void settle(Outcome&&) {}
   void begin(Event&) noexcept {}
