@@ -181,7 +181,8 @@ class AdaptiveControl {
     seen.failed = failed_;
     seen.workers = climb_.point().concurrency;
     if (active_ == seen.workers && steps_ >= active_ && busy_ > cycles_ - cycles_ / 10) seen.cycles = cycles_;
-    if (steps_ != 0) seen.noise = std::sqrt(spread() / static_cast<double>(steps_));
+    seen.idle = std::max(Duration::zero(), cycles_ - busy_);
+    seen.noise = steps_ < fewest_steps ? 0.5 : std::sqrt(spread() / static_cast<double>(steps_));
     if (steps_ != 0) step_ = busy_ / static_cast<Duration::rep>(steps_);
     gap_ = std::min<Duration>(step_ / 8, window_ / 4);
     if (const auto move = climb_.feed(seen)) {

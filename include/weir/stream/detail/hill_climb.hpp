@@ -7,9 +7,10 @@
 /// throughput grows by `gain`; less is better as soon as the throughput is not worse by half of that than the best that
 /// was seen. So it ends at the least that gives nearly the best throughput, and what it gives away stays bounded.
 ///
-/// How it stays calm. At the end of a climb it rests for `cooling`, looks at its neighbours only, and rests twice as
-/// long each time they are no better, up to eight times. It climbs anew at once when the workload changes: when the
-/// time that an event takes moves by `change` and stays there for a second window, or when idle workers become busy.
+/// How it stays calm. At the end of a climb it rests, looks at its neighbours only, and rests twice as long each time
+/// they are no better: from an eighth of `cooling`, or as long as makes a look cheap, to eight times that. It climbs
+/// anew at once when the workload changes: when the time that an event takes moves by `change` and stays there for a
+/// second window, while workers are busy, or when idle workers become busy.
 /// If the events take longer, less is tried first: whatever they wait for may have too much to do already.
 /// Workers that idle have nothing to tell: then it tries no more of them, and gives up those that were idle for
 /// `cooling`.
@@ -78,6 +79,8 @@ struct WindowMeasurement {
   /// 0: it is not known.
   EventTime::duration cycles{};
   std::size_t workers = 0;
+  /// Those who did something waited for it for so long, if that is known.
+  EventTime::duration idle{};
 
   /// Of what was done well. By the time of the workers, if it is known for as long as an event takes: how many events
   /// end inside a short window is chance.
@@ -185,6 +188,7 @@ class HillClimb {
   /// When more fail than this there is nothing to be found by looking around.
   static constexpr double most_failures = 0.5;
   static constexpr int longest_look = 6;
+  static constexpr double slower_by_far = 3;
   static constexpr double least_worth = 0.2;
 
   static constexpr std::size_t unknown = static_cast<std::size_t>(-1);
@@ -260,6 +264,10 @@ class HillClimb {
     ++windows_;
     const std::size_t d = dimension_;
     const bool more = at(point_, d) > at(best_, d);
+    // That is not because they are fewer.
+    if (!more && d == 0 && seen.latency() > best_seen_.latency() * slower_by_far) {
+      return relieve(seen, best_seen_.latency() / seen.latency());
+    }
     const double needed = more ? best_seen_.throughput() * (1 + worth(d)) : peak_ * (1 - worth(d) / 2);
     const double got = probe_.throughput();
     // Too near to be told from noise, the more so the less has been seen: look longer.
@@ -327,8 +335,9 @@ class HillClimb {
   }
 
   std::optional<Move> begin_rest(const WindowMeasurement& seen) noexcept {
-    // A look costs some windows: where they are long it is worth its price less often.
-    const auto worth_it = std::max(climbing_ ? limits_.cooling : rest_ * 2, seen.length * windows_a_look);
+    // A look costs some windows: where they are long it is worth its price less often. The first rest is short, as
+    // something else may have been on while it climbed.
+    const auto worth_it = std::max(climbing_ ? limits_.cooling / 8 : rest_ * 2, seen.length * windows_a_look);
     rest_ = std::min(worth_it, limits_.cooling * longest_rest);
     looking_again_ = false;
     phase_ = Phase::resting;
@@ -345,7 +354,9 @@ class HillClimb {
     const double latency = seen.latency();
     const bool idle = is_idle(seen);
     const double change = 1 + limits_.change + 2 * seen.noise;
-    const bool other = latency > calm_latency_ * change || latency * change < calm_latency_;
+    // Where workers idle the time of an event is of no consequence.
+    const bool busy = seen.idle <= seen.busy;
+    const bool other = busy && (latency > calm_latency_ * change || latency * change < calm_latency_);
     const bool demand = !calm_busy_ && seen.in_use() >= busy_enough * static_cast<double>(point_.concurrency);
     const bool odd = other || demand;
     // Where nothing has ended for long, the window was long.
@@ -367,6 +378,8 @@ class HillClimb {
       if (auto move = shrink(seen)) return move;
     }
     if (seen.end < rest_until_) return std::nullopt;
+    // Not while something is going on.
+    if (odd_windows_ != 0 || latency > calm_latency_ * (1 + limits_.change)) return std::nullopt;
     rest_until_ = seen.end + rest_;
     if (idle) return std::nullopt;
     begin_look(seen);

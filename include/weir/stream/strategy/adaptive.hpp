@@ -35,8 +35,9 @@ struct AdaptiveOptions {
   std::size_t start_concurrency = 1;
   /// For how long it looks at one setting before it judges: longer when the events take long or are few.
   EventTime::duration window = std::chrono::milliseconds(20);
-  /// For how long it rests once it has found the best, before it looks at the neighbours again; up to eight times as
-  /// long when they are no better, less when the workload changes. Workers that idle are given up after it.
+  /// For how long it rests before it looks at the neighbours of the best again: an eighth of this at first, twice as
+  /// long each time they are no better, up to eight times this. Not at all when the workload changes. Workers that idle
+  /// are given up after it.
   EventTime::duration cooling = std::chrono::seconds(1);
   /// By which part more workers must be faster to be kept, and fewer may be slower: below it is noise.
   double gain = 0.05;
@@ -97,7 +98,8 @@ class Adaptive {
   }
 
   /// The same for receivers that take a span of events, as those of `weir::batched(most, max_delay)`: it finds the size
-  /// of the batches as well, from 1 to `most`. It shares its trace with this handle.
+  /// of the batches as well, from 1 to `most`, or to half of the stream's capacity. It shares its trace with this
+  /// handle.
   template <class Rep = std::chrono::milliseconds::rep, class Period = std::milli>
   [[nodiscard]] AdaptiveBatched batched(
       std::size_t most = 1024, std::chrono::duration<Rep, Period> max_delay = std::chrono::milliseconds(100)) const;
@@ -232,7 +234,10 @@ class AdaptiveBatched {
   [[nodiscard]] AdaptiveBatched split_on_error() const { return {how_, batched_.split_on_error()}; }
 
   [[nodiscard]] std::size_t concurrency() const noexcept { return how_.concurrency(); }
-  [[nodiscard]] std::size_t kept(std::size_t capacity) const noexcept { return batched_.kept(capacity); }
+  /// Half of the capacity at most: the sender needs room while a batch is gathered.
+  [[nodiscard]] std::size_t kept(std::size_t capacity) const noexcept {
+    return std::min(batched_.kept(capacity), capacity / 2);
+  }
 
   template <class D>
   Task<> operator()(D& drain) const {
