@@ -55,6 +55,8 @@ Group w6_group(std::int64_t work_ns) {
       stream_subject("asio_channel_try_first", {}, &run_asio_stream<AsioUse::try_first, T, Into>, iterations));
   subjects.push_back(stream_subject("weir", "serial", &run_weir_stream<T, Into, SerialReceivers>, iterations));
   subjects.push_back(stream_subject("weir", "parallel", &run_weir_stream<T, Into, ParallelReceivers>, iterations));
+  subjects.push_back(
+      stream_subject("weir", "parallel_of_range", &run_weir_stream<T, Into, ParallelReceiversOfRange>, iterations));
   subjects.push_back(stream_subject("weir", "batched", &run_weir_stream<T, Into, BatchedReceivers>, iterations));
   subjects.push_back(stream_subject("weir", "adaptive", &run_weir_stream<T, Into, AdaptiveReceivers>, iterations));
   return group;

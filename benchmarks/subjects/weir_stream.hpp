@@ -36,16 +36,24 @@ template <class Into>
 
 struct SerialReceivers {
   static constexpr bool in_batches = false;
+  static constexpr bool emits_runs = false;
   static auto strategy() { return weir::serial(); }
 };
 
 struct ParallelReceivers {
   static constexpr bool in_batches = false;
+  static constexpr bool emits_runs = false;
   static auto strategy() { return weir::parallel(4); }
+};
+
+/// The same where the sender is a range, which is emitted by the run: what receivers one by one cost.
+struct ParallelReceiversOfRange : ParallelReceivers {
+  static constexpr bool emits_runs = true;
 };
 
 struct AdaptiveReceivers {
   static constexpr bool in_batches = false;
+  static constexpr bool emits_runs = false;
   static auto strategy() { return weir::adaptive({.max_concurrency = 4}); }
 };
 
@@ -53,12 +61,13 @@ struct AdaptiveReceivers {
 /// threads.
 struct BatchedReceivers {
   static constexpr bool in_batches = true;
+  static constexpr bool emits_runs = true;
   static auto strategy() { return weir::batched(64).parallel(2); }
 };
 
 template <class T, class Receivers>
 [[nodiscard]] auto weir_sender(std::uint64_t events) {
-  if constexpr (Receivers::in_batches) {
+  if constexpr (Receivers::emits_runs) {
     return [events](weir::Emitter<T>& out) -> weir::Task<> {
       const auto numbers = std::views::iota(U64{0}, events);
       auto emitting = out.emit_all(numbers);

@@ -19,10 +19,10 @@
 #include <weir/core/task.hpp>
 #include <weir/core/with_cancellation.hpp>
 #include <weir/stream/collector.hpp>
+#include <weir/stream/detail/event_run.hpp>
 #include <weir/stream/detail/now_or_later.hpp>
 #include <weir/stream/detail/processed_event.hpp>
 #include <weir/stream/detail/recovery.hpp>
-#include <weir/stream/detail/run_buffer.hpp>
 #include <weir/stream/detail/run_results.hpp>
 #include <weir/stream/detail/stream_core.hpp>
 #include <weir/stream/error_policy.hpp>
@@ -33,8 +33,8 @@ namespace weir {
 /// One worker's access to the events of a stream. It belongs to the root that it was made for: the strategy's own
 /// coroutine, or a worker that it started. What it holds when it goes is counted as discarded.
 template <class Pipeline>
-class Drain : private detail::Recovery<Pipeline> {
-  using Recovery = detail::Recovery<Pipeline>;
+class Drain : private detail::EventRun<Pipeline> {
+  using Run = detail::EventRun<Pipeline>;
 
  public:
   using T = typename Pipeline::value_type;
@@ -49,11 +49,7 @@ class Drain : private detail::Recovery<Pipeline> {
   /// Otherwise it takes its events from a channel of the user's: see `ReceiverTask`.
   static constexpr bool has_own_channel = Pipeline::has_own_channel;
 
-  explicit Drain(std::shared_ptr<Pipeline> pipeline)
-      : Recovery(std::move(pipeline)),
-        rx_(pipeline_->receiver_end()),
-        worker_(pipeline_->next_worker()),
-        results_(collector_) {}
+  explicit Drain(std::shared_ptr<Pipeline> pipeline) : Run(std::move(pipeline)), results_(collector_) {}
   Drain(const Drain&) = delete;
   Drain& operator=(const Drain&) = delete;
   ~Drain() {
@@ -64,36 +60,16 @@ class Drain : private detail::Recovery<Pipeline> {
   /// The number of this worker, from 0.
   [[nodiscard]] std::size_t worker() const noexcept { return worker_; }
   /// True once events are discarded rather than begun.
-  using Recovery::stopping;
+  using Run::stopping;
   /// The stream's clock: that of its execution context.
   [[nodiscard]] EventTime now() const noexcept { return pipeline_->clock().now(); }
 
   /// Waits for events, and takes a few; false when there are no more. Call it when `next` gave null.
   [[nodiscard]] auto fetch() { return fetch(Buffer::room); }
   /// The same with a bound, from 1.
-  [[nodiscard]] auto fetch(std::size_t max) {
-    if constexpr (Pipeline::has_own_channel) {
-      return Fetch(*this, max);
-    } else {
-      return until_stopped([this, max] { return Fetch(*this, max); });
-    }
-  }
+  [[nodiscard]] auto fetch(std::size_t max) { return this->fetch_run(max); }
   /// Takes what is there, up to `max`, without waiting: gives the number. Call it when `next` gave null.
-  [[nodiscard]] std::size_t try_fetch(std::size_t max = Buffer::room) {
-    std::size_t taken = 0;
-    if constexpr (!Pipeline::has_own_channel) {
-      if (pipeline_->level() != 0) return 0;
-    }
-    for (max = std::min(max, Buffer::room); taken < max; ++taken) {
-      std::optional<Element> element = rx_.try_receive();
-      if (!element) break;
-      count(counters_.taken);
-      run_.push(std::move(*element));
-    }
-    if (taken != 0) run_started_ = now();
-    run_length_ = std::max<std::size_t>(taken, 1);
-    return taken;
-  }
+  [[nodiscard]] std::size_t try_fetch(std::size_t max = Buffer::room) { return this->try_fetch_run(max); }
   /// How many of those that were fetched `next` has not given.
   [[nodiscard]] std::size_t fetched() const noexcept { return run_.size(); }
 
@@ -123,7 +99,8 @@ class Drain : private detail::Recovery<Pipeline> {
     }
   }
 
-  /// Does what `next` and `process` do for each of those that were fetched, for a plain receiver at less cost.
+  /// Does what `next` and `process` do for each of those that were fetched, for a plain receiver at less cost. With GCC
+  /// 12 not in `while (co_await drain.fetch())`: see docs/traps.md.
   auto process_run() {
     if constexpr (plain) {
       if (guarded()) return detail::NowOrLater<void>(process_rest());
@@ -238,80 +215,33 @@ class Drain : private detail::Recovery<Pipeline> {
   friend class EventBatch<Drain>;
 
   using pipeline_type = Pipeline;
-  using Buffer = detail::RunBuffer<Element, detail::longest_run<Element>>;
-  using Inserter = detail::RunInserter<Buffer, Element>;
-  /// A run of quick events.
-  static constexpr EventTime::duration longest = std::chrono::microseconds(20);
-
   // Of a base that depends on a parameter.
-  using Recovery::attempt;
-  using Recovery::attempt_at_once;
-  using Recovery::attempt_guarded;
-  using Recovery::attempt_later;
-  using Recovery::cancelled_with_stream;
-  using Recovery::collector_;
-  using Recovery::count;
-  using Recovery::counters_;
-  using Recovery::fail;
-  using Recovery::guarded;
-  using Recovery::handler_;
-  using Recovery::invoke;
-  using Recovery::pipeline_;
-  using Recovery::recover;
-  using Recovery::returns_nothing;
-  using Recovery::stage;
-  using Recovery::stage_nothing;
-  using Recovery::staging_for;
+  using Run::attempt;
+  using Run::attempt_at_once;
+  using Run::attempt_guarded;
+  using Run::attempt_later;
+  using Run::cancelled_with_stream;
+  using Run::collector_;
+  using Run::count;
+  using Run::counters_;
+  using Run::current_;
+  using Run::fail;
+  using Run::guarded;
+  using Run::handler_;
+  using Run::invoke;
+  using Run::pipeline_;
+  using Run::recover;
+  using Run::returns_nothing;
+  using Run::run_;
+  using Run::rx_;
+  using Run::stage;
+  using Run::stage_nothing;
+  using Run::staging_for;
+  using Run::take_front;
+  using Run::worker_;
+  using typename Run::Buffer;
 
   static constexpr bool collects = Pipeline::takes_collector || !returns_nothing || !std::same_as<Collection, Nothing>;
-
-  class Fetch {
-   public:
-    Fetch(Drain& drain, std::size_t max)
-        : drain_(drain),
-          receive_(drain.rx_.receive_some(Inserter(drain.run_), std::min(max, drain.plan_run())).operator co_await()) {}
-    Fetch(const Fetch&) = delete;
-    Fetch& operator=(const Fetch&) = delete;
-
-    void attach(Promise& promise) { receive_.attach(promise); }
-    [[nodiscard]] bool await_ready() { return receive_.await_ready(); }
-    void await_suspend(std::coroutine_handle<> handle) noexcept {
-      drain_.planned_ = EventTime();
-      receive_.await_suspend(handle);
-    }
-    bool await_resume() {
-      const std::size_t taken = receive_.await_resume();
-      drain_.begin_run(taken);
-      return taken != 0;
-    }
-
-   private:
-    Drain& drain_;
-    typename decltype(std::declval<const ChannelReceiver<Element>&>().receive_some(std::declval<Inserter>(),
-                                                                                   1))::awaiter_type receive_;
-  };
-
-  /// Awaits what `make` makes, which says whether something was taken from a channel that is not the stream's own:
-  /// that one is not closed when the stream is stopped, so the wait is cancelled. False also when the channel is closed
-  /// with a reason: the stream has failed then.
-  template <class Make>
-  Task<bool> until_stopped(Make make) {
-    if (pipeline_->level() != 0) co_return false;
-    try {
-      auto taking = taken_by(std::move(make));
-      const bool taken = co_await with_cancellation(pipeline_->token(), std::move(taking));
-      if (!taken && rx_.closed()) pipeline_->set_fed_from_outside(false);
-      co_return taken;
-    } catch (...) {
-      pipeline_->source_threw(std::current_exception());
-    }
-    co_return false;
-  }
-  template <class Make>
-  static Task<bool> taken_by(Make make) {
-    auto taking = make();
-    co_return co_await taking;
-  }
 
   /// Null, or what the receiver threw.
   [[nodiscard]] std::exception_ptr call_at_once(event_type& event) noexcept {
@@ -415,54 +345,8 @@ class Drain : private detail::Recovery<Pipeline> {
     co_return outcome;
   }
 
-  /// How many to take. Runs spare critical sections, but what is in a run waits for this worker while others may be
-  /// idle: so they are short unless the events are quick.
-  [[nodiscard]] std::size_t plan_run() noexcept {
-    planned_ = pipeline_->clock().now();
-    if (run_started_ != EventTime()) {
-      const auto per_event = (planned_ - run_started_) / static_cast<std::ptrdiff_t>(run_length_);
-      quick_ = per_event < longest / 2;
-      if (run_length_ == plan_) plan_ = std::min(plan_ * 2, pipeline_->run_limit());
-      if (per_event > per_event.zero()) {
-        plan_ = std::clamp<std::size_t>(static_cast<std::size_t>(longest / per_event), 1, plan_);
-      }
-      run_started_ = EventTime();
-    }
-    return plan_;
-  }
-  void begin_run(std::size_t taken) noexcept {
-    if (taken == 0) return;
-    count(counters_.taken, taken);
-    run_length_ = taken;
-    run_started_ = planned_ != EventTime() ? planned_ : pipeline_->clock().now();
-  }
-
-  void take_front() {
-    Element& front = run_.front();
-    if constexpr (std::same_as<Element, SenderEvent<T>>) {
-      current_.emplace(std::move(front), pipeline_->id(), worker_);
-    } else {
-      SenderEvent<T> event(std::in_place, std::move(front));
-      event.stamp(pipeline_->next_event_id(), run_started_);
-      current_.emplace(std::move(event), pipeline_->id(), worker_);
-    }
-    run_.pop();
-    current_->set_started(plain && quick_ ? run_started_ : pipeline_->clock().now());
-  }
-
-  /// One's own: a handle is used by one worker.
-  ChannelReceiver<Element> rx_;
-  std::size_t worker_;
-  std::size_t plan_ = 1;
-  std::size_t run_length_ = 1;
-  EventTime run_started_{};
-  /// When a fetch began that did not wait.
-  EventTime planned_{};
-  bool quick_ = false;
   /// What is to be added next was settled by the strategy, whose order counts.
   bool in_order_ = false;
-  std::optional<event_type> current_;
-  Buffer run_;
   /// Of the events that are not counted yet.
   detail::RunResults<Pipeline> results_;
 };

@@ -36,8 +36,8 @@ class EventHeader {
 
   /// When it was emitted, to the tick of the kernel (some milliseconds): a finer clock costs more than a channel does.
   [[nodiscard]] EventTime created() const noexcept { return created_; }
-  /// When the receiver was called. Exact for coroutines and for slow functions; a fast function's events are stamped a
-  /// run at a time, which makes it early by some microseconds at most.
+  /// When the receiver was called. Exact for coroutines and for functions that take 10 us; the events of quicker ones
+  /// are stamped a run at a time, and a run is planned to last 20 us at most: so much it may be early.
   [[nodiscard]] EventTime started() const noexcept { return started_; }
   /// When it was done: for a data event not before the receiver has returned.
   [[nodiscard]] EventTime completed() const noexcept { return completed_; }

@@ -19,6 +19,7 @@ class Serial {
   template <class D>
   Task<> operator()(D& drain) const {
     if constexpr (D::plain) {
+      // Not as the loop's condition, for GCC 12 (docs/traps.md).
       for (;;) {
         const bool more = co_await drain.fetch();
         if (!more) co_return;
