@@ -195,6 +195,11 @@ TEST_CASE("retry: a budget is shared, spent by retries and filled by successes")
   CHECK(budget.withdraw());
   CHECK(budget.withdraw());
   CHECK_FALSE(budget.withdraw());
+  // A deposit that does not fit is cut.
+  const RetryBudget uneven(0.3, 1);
+  CHECK(uneven.withdraw());
+  for (int i = 0; i < 4; ++i) uneven.deposit();
+  CHECK(uneven.tokens() == 1);
 }
 
 TEST_CASE("retry: full jitter is below the delay, differs between roots and seeds, and repeats") {

@@ -95,6 +95,27 @@ TEST_CASE("emitter: emits copies, ranges and events with a time of their own") {
   CHECK(created == weir::EventTime(7s));
 }
 
+TEST_CASE("emitter: a range that is given away lives until it has been emitted") {
+  weir::sim::Simulator sim;
+  auto stream = weir::emits<std::unique_ptr<std::string>>(sim)
+                    .capacity(2)
+                    .sender([](weir::Emitter<std::unique_ptr<std::string>>& out) -> weir::Task<> {
+                      const auto three = [] {
+                        std::vector<std::unique_ptr<std::string>> made;
+                        for (const char* const text : {"a", "b", "c"})
+                          made.push_back(std::make_unique<std::string>(text));
+                        return made;
+                      };
+                      auto emitting = out.emit_all(three());
+                      co_await weir::yield();
+                      const std::size_t sent = co_await std::move(emitting);
+                      CHECK(sent == 3);
+                    })
+                    .receiver([](const auto& e) { return *e.data(); })
+                    .start();
+  CHECK(weir_test::final_of(sim, stream).collected() == std::vector<std::string>{"a", "b", "c"});
+}
+
 TEST_CASE("emitter: two branches of a sender emit at once") {
   REQUIRE_NOTHROW(weir::sim::explore([](weir::sim::Simulator& sim) {
     int sum = 0;

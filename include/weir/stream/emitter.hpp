@@ -185,15 +185,14 @@ class Emitter {
     return Operation(core_, tx_, hook_, SenderEvent<T>(std::in_place, static_cast<Args&&>(args)...), nullptr);
   }
 
-  /// Emits the elements of a range in order, a run of them in one critical section. It moves them out of a container
-  /// that is given as an rvalue, and copies otherwise. The range must outlive the wait. Gives their number. When it
-  /// throws, some may have gone. Allocates a frame and one run.
+  /// Emits the elements of a range in order, a run of them in one critical section. What is given as an rvalue is the
+  /// operation's, and a container's elements are moved out of it; an lvalue must outlive the wait, and its elements are
+  /// copied. Gives their number. When it throws, some may have gone. Allocates a frame and one run.
   template <std::ranges::input_range Range>
     requires std::constructible_from<T, std::ranges::range_reference_t<Range>> ||
              std::constructible_from<T, std::ranges::range_rvalue_reference_t<Range>>
   [[nodiscard]] Task<std::size_t> emit_all(Range&& range) {
-    return emit_range < !std::is_lvalue_reference_v<Range> &&
-           !std::ranges::view < std::remove_cvref_t < Range >>> (range);
+    return emit_range<Range>(static_cast<Range&&>(range));
   }
 
   /// Emits the events of `run` in order, in one critical section if there is room, and leaves it empty, with its
@@ -256,8 +255,10 @@ class Emitter {
     for (SenderEvent<T>& event : run) event.stamp(id++, now);
   }
 
-  template <bool Move, class Range>
-  Task<std::size_t> emit_range(Range& range) {
+  /// `Range` is a reference for an lvalue.
+  template <class Range>
+  Task<std::size_t> emit_range(Range range) {
+    constexpr bool move = !std::is_lvalue_reference_v<Range> && !std::ranges::view<std::remove_cvref_t<Range>>;
     std::vector<SenderEvent<T>> run;
     run.reserve(run_length);
     std::size_t count = 0;
@@ -266,7 +267,7 @@ class Emitter {
     while (next != last) {
       const EventTime now = core_.clock().coarse_now();
       for (; next != last && run.size() < run_length; ++next) {
-        if constexpr (Move) {
+        if constexpr (move) {
           run.emplace_back(std::in_place, std::ranges::iter_move(next));
         } else {
           run.emplace_back(std::in_place, *next);
