@@ -164,8 +164,9 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
   /// `batched(…).parallel(n)`, each by itself. Throws `Error(Errc::invalid_argument)` for what is for receivers only.
   template <class Strategy, class F>
   [[nodiscard]] auto sender(Strategy how, F&& function) && {
-    static_assert(detail::SenderStrategy<Strategy>,
-                  "weir::emits<T>().sender(strategy, f): the first is none of parallel, batched, rate_limited");
+    static_assert(
+        detail::SenderStrategy<Strategy>,
+        "weir::emits<T>().sender(strategy, f): the first is none of parallel, batched, rate_limited, adaptive");
     using Function = std::decay_t<F>;
     detail::EmitPlan plan = detail::emit_plan(how);
     if constexpr (PartitionSender<Function, T>) {
@@ -186,6 +187,31 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
           Planned{static_cast<F&&>(function), std::move(plan)}, std::move(strategy_), std::move(receiver_),
           std::move(policy_));
     }
+  }
+
+  /// The same with as many partitions at a time as give the best throughput: `.sender(weir::adaptive({…}),
+  /// weir::partitions(1000), [](Emitter<T>&, Partition) -> Task<> {…})`. Partitions are begun in their order, and each
+  /// runs to its end: one after another by each of the workers, which `adaptive` adds and holds as it does with those
+  /// of receivers. A worker that is to be held waits in the emit that its partition is at; it goes on, when there is
+  /// need of it again, before a new one is started. Throughput is what is emitted in all; a worker is busy while its
+  /// partition brings forth the next event, and idle while it waits for room: where the receivers are too slow, no
+  /// more partitions are begun than these can take. Once no partition is left to begin, those that were held go on. The
+  /// copy of the strategy that you keep tells what was decided, and why. Fewer partitions than workers leave some
+  /// workers with nothing to do; if it is not said, there are as many as `max_concurrency`. Their coroutines allocate
+  /// nothing for an event.
+  template <class F>
+  [[nodiscard]] auto sender(Adaptive how, Partitions count, F&& function) && {
+    static_assert(PartitionSender<std::decay_t<F>, T>,
+                  "weir::emits<T>().sender(adaptive({...}), f): f is not Task<>(Emitter<T>&, Partition)");
+    using Sending = detail::AdaptiveSender<std::decay_t<F>>;
+    return rebuilt<Sending, StrategyType, ReceiverFunction, Policy, Item>(
+        Sending(static_cast<F&&>(function), std::move(how), count.count()), std::move(strategy_), std::move(receiver_),
+        std::move(policy_));
+  }
+  template <class F>
+  [[nodiscard]] auto sender(Adaptive how, F&& function) && {
+    const std::size_t most = how.concurrency();
+    return std::move(*this).sender(std::move(how), Partitions(most), static_cast<F&&>(function));
   }
 
   /// Who processes them, one after another.

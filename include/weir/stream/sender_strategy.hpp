@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <atomic>
 #include <concepts>
 #include <cstddef>
 #include <functional>
@@ -18,6 +19,7 @@
 #include <weir/stream/event.hpp>
 #include <weir/stream/rate_limit.hpp>
 #include <weir/stream/rate_limited.hpp>
+#include <weir/stream/strategy/adaptive.hpp>
 #include <weir/stream/strategy/batched.hpp>
 #include <weir/stream/strategy/parallel.hpp>
 
@@ -37,6 +39,22 @@ struct Partition {
     return Partition{index + 1, count}.begin(items);
   }
 };
+
+/// Into how many parts the work of an adaptive sender is divided: see `partitions`.
+class Partitions {
+ public:
+  explicit Partitions(std::size_t count) : count_(count) {
+    if (count == 0) throw Error(Errc::invalid_argument, "partitions(0): a sender needs at least 1 partition");
+  }
+  [[nodiscard]] std::size_t count() const noexcept { return count_; }
+
+ private:
+  std::size_t count_;
+};
+
+/// `.sender(weir::adaptive({…}), weir::partitions(1000), [](Emitter<T>&, Partition) -> Task<> {…})`. Throws
+/// `Error(Errc::invalid_argument)` for 0.
+[[nodiscard]] inline Partitions partitions(std::size_t count) { return Partitions(count); }
 
 /// A coroutine, or a plain function, on an emitter of its own and a part of the work. The one function object is called
 /// once for each partition, and what it captures lives until the last has ended; on a pool the partitions run at the
@@ -79,6 +97,26 @@ struct PartitionedSender {
   EmitPlan plan{};
 };
 
+/// A sender whose partitions a strategy runs, as many at a time as it finds best.
+template <class F>
+struct AdaptiveSender {
+  AdaptiveSender(F f, Adaptive strategy, std::size_t count)
+      : function(std::move(f)), how(std::move(strategy)), partitions(count) {}
+  /// Before it is started.
+  AdaptiveSender(AdaptiveSender&& other)
+      : function(std::move(other.function)), how(std::move(other.how)), partitions(other.partitions) {}
+
+  F function;
+  Adaptive how;
+  std::size_t partitions;
+  /// The first that was not begun.
+  std::atomic<std::size_t> next{0};
+};
+
+template <class S>
+inline constexpr bool is_adaptive_sender = false;
+template <class F>
+inline constexpr bool is_adaptive_sender<AdaptiveSender<F>> = true;
 template <class S>
 inline constexpr bool is_partitioned = false;
 template <class F>

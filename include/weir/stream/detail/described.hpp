@@ -22,6 +22,8 @@ template <class T, class S>
     std::string text;
     if constexpr (Described<decltype(sender.function)>) text = std::string(sender.function.describe()) + ", ";
     return text + counted(sender.partitions, "partition") + sender.plan.describe();
+  } else if constexpr (is_adaptive_sender<S>) {
+    return fmt::format("{}, {}", counted(sender.partitions, "partition"), sender.how.describe());
   } else if constexpr (is_planned<S>) {
     return sender_text<T>(sender.function) + sender.plan.describe();
   } else if constexpr (Described<S>) {

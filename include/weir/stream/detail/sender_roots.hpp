@@ -15,6 +15,7 @@
 #include <weir/stream/detail/emit_gather.hpp>
 #include <weir/stream/detail/emit_hook.hpp>
 #include <weir/stream/detail/emit_paced.hpp>
+#include <weir/stream/detail/emit_slices.hpp>
 #include <weir/stream/detail/stream_core.hpp>
 #include <weir/stream/emitter.hpp>
 #include <weir/stream/sender.hpp>
@@ -128,6 +129,10 @@ void start_sender(const std::shared_ptr<Stream>& self, S sender) {
         spawn(self->executor(), planned_sender_root(std::move(roots[i]), self, std::move(part), plan, bucket));
       }
     }
+  } else if constexpr (is_adaptive_sender<S>) {
+    Adaptive how = sender.how;
+    const auto shared = std::make_shared<S>(std::move(sender));
+    spawn(self->executor(), adaptive_sender_root(StreamRoot(self, StreamRole::sender), self, shared, std::move(how)));
   } else if constexpr (is_planned<S>) {
     auto bucket = sender.plan.limit.bucket(context_of(self->executor()));
     spawn(self->executor(), planned_sender_root(StreamRoot(self, StreamRole::sender), self, std::move(sender.function),
