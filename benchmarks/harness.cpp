@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <limits>
 #include <stdexcept>
 #include <utility>
 
@@ -68,7 +69,7 @@ std::uint64_t whole_blocks(double events, std::uint64_t max_events) {
 std::uint64_t events_for(const Group& group, const Subject& subject, const Effort& effort) {
   if (effort.events) return *effort.events;
   if (group.fixed_events) return *group.fixed_events;
-  const double target_ns = std::chrono::duration<double, std::nano>(effort.sample_time).count();
+  const double target_ns = std::chrono::duration<double, std::nano>(effort.sample_time).count() * group.longer;
   for (std::uint64_t events = min_events;;) {
     // The faster of two: one that was cold, or interrupted, would make every sample after it too short.
     const double ns_per_event = std::min(subject.run(events).ns_per_event, subject.run(events).ns_per_event);
@@ -99,10 +100,6 @@ GroupResult measure(const Group& group, const Effort& effort) {
     reference = find_reference(name);
     if (reference != present.end()) break;
   }
-  const bool has_reference = reference != present.end();
-  const auto reference_index = static_cast<std::size_t>(reference - present.begin());
-  if (has_reference) outcome.reference = (*reference)->name;
-
   std::vector<std::uint64_t> events;
   for (const Subject* subject : present) {
     events.push_back(run_guarded(group, *subject, [&] { return events_for(group, *subject, effort); }));
@@ -111,16 +108,30 @@ GroupResult measure(const Group& group, const Effort& effort) {
   std::vector<std::vector<double>> times(present.size());
   std::vector<std::vector<double>> allocs(present.size());
   std::vector<std::map<std::string, std::vector<double>>> figures(present.size());
-  for (int round = 0; round < effort.rounds; ++round) {
+  std::vector<std::vector<TimelinePoint>> timelines(present.size());
+  for (int round = 0; round < std::min(effort.rounds, group.max_rounds); ++round) {
     for (std::size_t step = 0; step < present.size(); ++step) {
       // Each round begins with another subject, so that none always inherits the same predecessor's caches and heap.
       const std::size_t i = (step + static_cast<std::size_t>(round)) % present.size();
-      const Sample sample = run_guarded(group, *present[i], [&] { return present[i]->run(events[i]); });
+      Sample sample = run_guarded(group, *present[i], [&] { return present[i]->run(events[i]); });
+      if (round == 0) timelines[i] = std::move(sample.timeline);
       times[i].push_back(sample.ns_per_event);
       allocs[i].push_back(sample.allocs_per_event);
       for (const std::string& name : group.figures) figures[i][name].push_back(sample.figures.at(name));
     }
   }
+
+  if (group.against_best_fixed) {
+    const auto median_of = [&](const Subject* subject) {
+      const auto i = static_cast<std::size_t>(std::find(present.begin(), present.end(), subject) - present.begin());
+      return subject->fixed ? spread_of(times[i]).median : std::numeric_limits<double>::infinity();
+    };
+    reference = std::min_element(present.begin(), present.end(),
+                                 [&](const Subject* a, const Subject* b) { return median_of(a) < median_of(b); });
+  }
+  const bool has_reference = reference != present.end();
+  const auto reference_index = static_cast<std::size_t>(reference - present.begin());
+  if (has_reference) outcome.reference = group.against_best_fixed ? (*reference)->variant : (*reference)->name;
 
   std::vector<std::map<std::string, std::vector<double>>> extras(present.size());
   for (int round = 0; round < effort.extra_rounds; ++round) {
@@ -139,6 +150,7 @@ GroupResult measure(const Group& group, const Effort& effort) {
     auto& result = *std::find_if(outcome.results.begin(), outcome.results.end(),
                                  [&](const Result& r) { return r.subject == present[i]; });
     result.events = events[i];
+    result.timeline = std::move(timelines[i]);
     result.ns_per_event = spread_of(times[i]);
     result.allocs_per_event = spread_of(allocs[i]).median;
     if (has_reference) {

@@ -24,10 +24,19 @@ using Clock = std::chrono::steady_clock;
 
 inline constexpr std::size_t default_capacity = 1024;
 
+/// What a strategy was at, and what it got done since the point before.
+struct TimelinePoint {
+  double seconds = 0;
+  double events_per_second = 0;
+  double concurrency = 0;
+  double batch = 0;
+};
+
 struct Sample {
   double ns_per_event = 0;
   double allocs_per_event = 0;
   std::map<std::string, double> figures{};  // those that its group asks for in place of ns_per_event
+  std::vector<TimelinePoint> timeline{};
 };
 
 /// Counts time and allocations from its construction. A subject builds one when its queue and threads stand, so that
@@ -68,6 +77,7 @@ struct Subject {
   bool allocations_counted = true;
   std::optional<Extra> extra{};
   std::string absent_because{};
+  bool fixed = false;  // it does not adapt: see Group::against_best_fixed
 
   [[nodiscard]] static Subject absent(std::string name, std::string variant, std::string why);
   [[nodiscard]] bool is_absent() const noexcept { return !absent_because.empty(); }
@@ -83,6 +93,9 @@ struct Group {
   std::map<std::string, std::variant<std::int64_t, std::string>> fields;
   std::uint64_t max_events = std::uint64_t{1} << 40;
   std::optional<std::uint64_t> fixed_events{};  // where the number is part of the job, and not the length of a sample
+  int longer = 1;  // so many times as long as other samples, for what has to find its way first
+  int max_rounds = 1 << 20;
+  bool against_best_fixed = false;     // the ratios are to the fixed subject of the least median
   std::vector<std::string> figures{};  // what is reported in place of ns_per_event, if that is not the question
   std::vector<Subject> subjects;
 };
@@ -95,6 +108,7 @@ struct Result {
   double allocs_per_event = 0;
   std::map<std::string, Spread> figures{};
   std::map<std::string, Spread> extra{};
+  std::vector<TimelinePoint> timeline{};  // of the first round
 };
 
 struct GroupResult {

@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Draws the results of weir_bench: plot.py RESULTS.json FOLDER [--format svg]
 
-One picture a workload, and overview.svg with all that move values. The scale is logarithmic; a dot is a median, its
+One picture a workload, W11-over-time.svg of what the strategies of W11 did, and overview.svg with all that move values. The scale is logarithmic; a dot is a median, its
 whisker goes from the fastest round to the slowest. The line is what the machine itself allows: the fastest round of the
 mechanism without a channel.
 """
@@ -53,6 +53,13 @@ PARTS = {
         for work in (0, 200, 2000)
         for into in ("vector", "map")
     ],
+    "W11": [
+        ({"phase": "cheap"}, "cheap, real time"),
+        ({"phase": "cpu"}, "CPU-heavy, real time"),
+        ({"phase": "waiting"}, "waiting, virtual time"),
+        ({"phase": "calls"}, "calls for many, virtual time"),
+        ({"phase": "mix"}, "a mix over time, virtual time"),
+    ],
 }
 TITLES = {
     "W1": "one sender, one receiver, one thread",
@@ -62,6 +69,7 @@ TITLES = {
     "W5": "capacity 1",
     "W6": "a stream with four receivers on two threads",
     "W8": "100,000 idle channels, each with a suspended receiver",
+    "W11": "adaptive beside fixed strategies",
 }
 
 
@@ -206,12 +214,13 @@ def draw_workload(workload, all_results, machine, path):
     heights = [0.25 * count + 1.05 for count in rows]
     figure = plt.figure(figsize=(11.5, sum(heights) + 1.05))
     total = figure.get_size_inches()[1]
+    payloads = {payload: name for payload, name in PAYLOADS.items() if any(r["payload"] == payload for r in results)}
     grid = figure.add_gridspec(
         len(parts), 2, height_ratios=heights, left=0.185, right=0.985, wspace=0.62, hspace=0.34 if len(parts) > 1 else 0,
         top=1 - 1.15 / total, bottom=0.62 / total,
     )
     for row, (chosen, name) in enumerate(parts):
-        for column, (payload, payload_name) in enumerate(PAYLOADS.items()):
+        for column, (payload, payload_name) in enumerate(payloads.items()):
             axis = figure.add_subplot(grid[row, column])
             draw_part(axis, chosen, payload, figure_name, f"{name}, {payload_name}" if name else payload_name)
     if figure_name == "bytes":
@@ -219,6 +228,58 @@ def draw_workload(workload, all_results, machine, path):
     else:
         subtitle = "ns per event, log scale · dot: median · whisker: fastest to slowest round · further left is better"
     finish(figure, f"{workload}: {TITLES.get(workload, '')}", subtitle, machine, path)
+    return True
+
+
+# What is drawn over time: the strategies that adapt, and of the fixed ones those that are best somewhere.
+OVER_TIME = {
+    "adaptive": ("adaptive", "#0b6e99", 2.0),
+    "adaptive_batched": ("adaptive, batched", "#63b3d1", 1.4),
+    "parallel_4": ("parallel(4)", "#8aa17c", 1.0),
+    "parallel_8": ("parallel(8)", "#d9a066", 1.0),
+    "parallel_32": ("parallel(32)", "#c1693c", 1.0),
+    "batched_64_parallel_8": ("batched(64).parallel(8)", "#b58aa5", 1.0),
+}
+
+
+def draw_over_time(results, machine, path):
+    drawn = {r["variant"]: r["timeline"] for r in present(results) if r["variant"] in OVER_TIME and "timeline" in r}
+    if not drawn:
+        return False
+    figure, axes = plt.subplots(3, 1, figsize=(12.5, 8.8), sharex=True)
+    total = figure.get_size_inches()[1]
+    figure.subplots_adjust(left=0.065, right=0.985, top=1 - 1.15 / total, bottom=0.85 / total, hspace=0.2)
+    rows = (
+        ("events_per_second", "events a second"),
+        ("concurrency", "concurrency"),
+        ("batch", "events a batch, at most"),
+    )
+    for axis, (figure_name, title) in zip(axes, rows):
+        axis.set_yscale("log")
+        for variant, (name, colour, width) in OVER_TIME.items():
+            if variant not in drawn:
+                continue
+            timeline = drawn[variant]
+            steps = figure_name != "events_per_second"
+            values = [value if value > 0 else float("nan") for value in timeline[figure_name]]
+            axis.plot(
+                timeline["seconds"], values, color=colour, linewidth=width, label=name,
+                drawstyle="steps-pre" if steps else "default", zorder=4 if variant.startswith("adaptive") else 2,
+            )
+        axis.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.0f}" if value >= 1 else f"{value:g}"))
+        axis.yaxis.set_minor_formatter(NullFormatter())
+        axis.grid(color=GRID, linewidth=0.8, zorder=0)
+        axis.tick_params(length=0, which="both", labelsize=8.5, colors=INK)
+        axis.set_title(title, fontsize=9.5, color=INK, loc="left", pad=5)
+        for spine in axis.spines.values():
+            spine.set_visible(False)
+    axes[-1].set_xlabel("seconds, virtual", fontsize=8.5, color=INK)
+    handles, names = axes[0].get_legend_handles_labels()
+    figure.legend(
+        handles, names, loc="upper left", bbox_to_anchor=(0.005, 1 - 0.55 / total), ncol=10, frameon=False, fontsize=8
+    )
+    subtitle = "the same events for each: cheap, two processors, a server, the same degraded, and again · who ends first is best"
+    finish(figure, "W11: the mix over time", subtitle, machine, path)
     return True
 
 
@@ -342,6 +403,9 @@ def main():
         path = arguments.folder / f"{workload}.{arguments.format}"
         if draw_workload(workload, results, machine, path):
             drawn.append(path)
+        over_time = arguments.folder / f"{workload}-over-time.{arguments.format}"
+        if draw_over_time(results, machine, over_time):
+            drawn.append(over_time)
     for path in drawn:
         print(path)
 

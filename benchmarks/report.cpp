@@ -148,6 +148,15 @@ Json result_json(const GroupResult& outcome, const Result& result) {
     entry["ratio"] = std::move(ratio);
   }
   entry["allocs_per_event"] = subject.allocations_counted ? Json(result.allocs_per_event) : Json(nullptr);
+  if (!result.timeline.empty()) {
+    Json& timeline = entry["timeline"];
+    for (const TimelinePoint& point : result.timeline) {
+      timeline["seconds"].push_back(point.seconds);
+      timeline["events_per_second"].push_back(point.events_per_second);
+      timeline["concurrency"].push_back(point.concurrency);
+      timeline["batch"].push_back(point.batch);
+    }
+  }
   if (subject.extra) {
     for (const auto& [name, spread] : result.extra) entry[subject.extra->name][name] = spread_json(spread);
   }

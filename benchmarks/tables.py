@@ -4,7 +4,7 @@
 import json
 import sys
 
-PARTS = ("job", "threads", "work_ns", "collection")
+PARTS = ("job", "threads", "work_ns", "collection", "phase", "clock")
 TITLES = {
     "ns_per_event": "ns an event",
     "ns_per_value": "ns a value",
@@ -43,6 +43,8 @@ def part_name(part):
     if "job" in fields:
         threads = "one thread" if fields["threads"] == 1 else "two threads"
         return f"{fields['job'].replace('_', ' ')}, {threads}"
+    if "phase" in fields:
+        return f"{fields['phase']}, {fields['clock']} time"
     if "work_ns" in fields:
         return f"{fields['work_ns']} ns of work, into a {fields['collection']}"
     return ""
@@ -72,11 +74,12 @@ def print_part(results, part):
     figures = ["bytes", "resident_bytes", "ns_per_value"] if "bytes" in first else ["ns_per_event"]
     to = first["ratio"]["to"] if "ratio" in first else None
 
+    both = any("p64" in payloads for payloads in rows.values())
     titles = [part_name(part)]
     for figure in figures:
-        titles += [f"{TITLES[figure]}, u64", "p64"]
+        titles += [f"{TITLES[figure]}, u64", "p64"] if both else [TITLES[figure]]
     if to:
-        titles += [f"to {to}, u64", "p64"]
+        titles += [f"to {to.replace('_', ' ')}, u64", "p64"] if both else [f"to {to.replace('_', ' ')}"]
     titles += ["allocations an event"]
     print("| " + " | ".join(titles) + " |")
     print("|---" + "|---" * (len(titles) - 1) + "|")
@@ -87,9 +90,9 @@ def print_part(results, part):
         name = f"{subject} {variant}".strip().replace("_", " ")
         cells = [f"**{name}**" if subject == "weir" else name]
         for figure in figures:
-            cells += [cell(u64, figure), cell(p64, figure)]
+            cells += [cell(u64, figure), cell(p64, figure)] if both else [cell(u64, figure)]
         if to:
-            cells += [ratio(u64), ratio(p64)]
+            cells += [ratio(u64), ratio(p64)] if both else [ratio(u64)]
         cells += [allocations(u64)]
         print("| " + " | ".join(cells) + " |")
     for (subject, variant), payloads in rows.items():

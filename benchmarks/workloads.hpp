@@ -13,5 +13,6 @@ namespace weir_bench {
 [[nodiscard]] std::vector<Group> w5_groups();
 [[nodiscard]] std::vector<Group> w6_groups();
 [[nodiscard]] std::vector<Group> w8_groups();
+[[nodiscard]] std::vector<Group> w11_groups();
 
 }  // namespace weir_bench
