@@ -18,6 +18,8 @@ const std::vector<Scene> every_scene = {
     {.keyed = true, .cancelling = true},
     {.options = {.workers = 1, .capacity = 1}, .nested = true},
     {.options = {.workers = 2, .capacity = 1}, .keyed = false, .nested = true, .cancelling = true},
+    {.options = {.workers = 1, .capacity = 1}, .nested = true, .asking = true},
+    {.options = {.workers = 2, .capacity = 2}, .keyed = false, .nested = true, .asking = true, .cancelling = true},
     {.publishers = 1, .events = 3, .leaving = true},
     {.options = {.workers = 2, .capacity = 4}, .keyed = true, .cancelling = true, .timed = true},
 };

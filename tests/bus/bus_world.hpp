@@ -24,6 +24,7 @@ struct BusScene {
   int events = 2;           ///< of each publisher
   bool keyed = false;       ///< all of one key
   bool nested = false;      ///< handlers publish one event more for each
+  bool asking = false;      ///< and wait for its outcome, instead of its admission only
   bool cancelling = false;  ///< a task that cancels each event by its ticket
   bool leaving = false;     ///< a second handler that unsubscribes and joins while events flow
   bool timed = false;       ///< a time to live and a run timeout, in the way of the handlers
@@ -234,18 +235,27 @@ class BusWorld {
     }
     if (!scene_.nested || call.id >= 1000 || !bus_) co_return;
     auto event = event_of(call.id * 10, Priority::normal);
-    auto more = bus_->publish(std::move(event));
-    --in_step_;
-    try {
+    const NoStep without(in_step_);
+    if (scene_.asking) {
+      auto more = bus_->publish_cancellable(std::move(event));
+      const auto ticket = co_await more;
+      ++admitted_;
+      co_await ticket.outcome();
+    } else {
+      auto more = bus_->publish(std::move(event));
       co_await more;
       ++admitted_;
-      ++in_step_;
-    } catch (...) {
-      ++in_step_;
-      throw;
     }
     co_await weir::yield();
   }
+  /// The part in which it may have given it away.
+  struct NoStep {
+    explicit NoStep(int& n) : count(n) { --count; }
+    NoStep(const NoStep&) = delete;
+    NoStep& operator=(const NoStep&) = delete;
+    ~NoStep() { ++count; }
+    int& count;
+  };
   /// The part of a handler in which it needs its place.
   struct Step {
     explicit Step(int& n) : count(n) { ++count; }

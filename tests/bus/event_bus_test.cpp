@@ -239,6 +239,31 @@ TEMPLATE_TEST_CASE("event_bus: handlers publish to their own bus although it is 
   CHECK(most == 1);
 }
 
+TEMPLATE_TEST_CASE("event_bus: a handler waits for the end of another although there is one worker", "", weir::EventBus,
+                   weir::PriorityEventBus) {
+  weir::sim::Simulator sim;
+  TestType bus(sim, {.workers = 1, .capacity = 1});
+  std::string log;
+  auto other = bus.subscribe("other", [&](weir::EventContext&) -> Task<> {
+    log += "other ";
+    // Gives its worker away, and needs one to come back.
+    for (int i = 0; i < 3; ++i) co_await bus.publish("fill");
+    log += "other-end ";
+  });
+  const auto fill = bus.subscribe("fill", [&](weir::EventContext&) { log += "fill "; });
+  const auto joins = bus.subscribe("join", [&](weir::EventContext&) -> Task<> {
+    co_await other.join();
+    log += "joined ";
+  });
+  play(sim, [](TestType& to) -> Task<> {
+    co_await to.publish("other");
+    co_await to.publish("join");
+    co_await to.drain();
+  }(bus));
+  CHECK(log.find("joined ") != std::string::npos);
+  CHECK(log.find("other-end ") < log.find("joined "));
+}
+
 TEMPLATE_TEST_CASE("event_bus: too many handlers that wait for their bus are told so", "", weir::EventBus,
                    weir::PriorityEventBus) {
   weir::sim::Simulator sim;

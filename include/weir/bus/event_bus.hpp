@@ -28,12 +28,19 @@ struct DrainRegistration {
 
   explicit DrainRegistration(std::shared_ptr<BusCore<Order>> c) noexcept : core(std::move(c)) {}
   DrainRegistration(DrainRegistration&&) noexcept = default;
-  bool add(Home& home, Resumable& resumable) {
+  BusWait add(Home& home, Resumable& resumable, bool) {
     waiter.home = &home;
     waiter.resumable = &resumable;
-    return core->wait(waiter);
+    return core->wait(waiter) ? BusWait::waits : BusWait::done;
   }
-  bool forget() noexcept { return core->forget(waiter); }
+  // It is never a handler's.
+  void add_worker(Home&) noexcept {}
+  bool stop() noexcept {
+    if (!core->forget(waiter)) return false;
+    waiter.home->resume_here(*waiter.resumable);
+    return true;
+  }
+  void forget() noexcept { core->forget(waiter); }
   void result() const noexcept {}
 
   std::shared_ptr<BusCore<Order>> core;

@@ -14,12 +14,14 @@ struct OutcomeRegistration {
 
   OutcomeRegistration(std::shared_ptr<BusBase> b, EventStateRef s) noexcept : bus(std::move(b)), state(std::move(s)) {}
   OutcomeRegistration(OutcomeRegistration&&) noexcept = default;
-  bool add(Home& home, Resumable& resumable) {
+  BusWait add(Home& home, Resumable& resumable, bool worker_made) {
     waiter.home = &home;
     waiter.resumable = &resumable;
-    return bus->wait(*state.get(), waiter);
+    return bus->wait(*state.get(), waiter, worker_made);
   }
-  bool forget() noexcept { return bus->forget(*state.get(), waiter); }
+  void add_worker(Home& home) { bus->add_worker(home); }
+  bool stop() noexcept { return bus->stop_waiting(*state.get(), waiter); }
+  void forget() noexcept { bus->forget(*state.get(), waiter); }
   // Written once, before the waiter was told or found it.
   [[nodiscard]] EventOutcome result() const noexcept { return *state->outcome; }
 
@@ -50,7 +52,9 @@ class EventTicket {
   CancelResult cancel() const { return state_ ? bus_->cancel(*state_.get()) : CancelResult(); }
 
   /// How the event ended: waits until it has. Any number may wait, each is told. Resumes on the home of the one that
-  /// awaits. Throws `Error(Errc::empty_handle)` for a ticket of no event. Allocates nothing.
+  /// awaits. A handler of the bus gives up its worker while it waits; `Error(Errc::would_deadlock)` when
+  /// `BusOptions::nested` do already. Throws `Error(Errc::empty_handle)` for a ticket of no event. Allocates nothing,
+  /// but in a handler perhaps a worker.
   [[nodiscard]] auto outcome() const {
     if (!state_) throw Error(Errc::empty_handle, "this ticket stands for no event");
     return detail::BusWaitAwaiter<detail::OutcomeRegistration>(bus_, state_);

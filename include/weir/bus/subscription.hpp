@@ -25,13 +25,15 @@ struct JoinRegistration {
     waiter.handler = handler;
   }
   JoinRegistration(JoinRegistration&&) noexcept = default;
-  bool add(Home& home, Resumable& resumable) {
-    if (!waiter.handler) return false;
+  BusWait add(Home& home, Resumable& resumable, bool worker_made) {
+    if (!waiter.handler) return BusWait::done;
     waiter.home = &home;
     waiter.resumable = &resumable;
-    return bus->join(waiter);
+    return bus->wait(waiter, worker_made);
   }
-  bool forget() noexcept { return bus->forget(waiter); }
+  void add_worker(Home& home) { bus->add_worker(home); }
+  bool stop() noexcept { return bus->stop_waiting(waiter); }
+  void forget() noexcept { bus->forget(waiter); }
   void result() const noexcept {}
 
   std::shared_ptr<BusBase> bus;
@@ -70,8 +72,9 @@ class [[nodiscard("the handler is taken out when the subscription is destroyed")
     if (auto* const handler = std::exchange(handler_, nullptr)) bus_->release(*handler);
   }
   /// Takes the handler out and waits for the calls that run. It may have to wait for a plain function that is called
-  /// before it for the same event. The subscription must outlive the wait. Resumes on the home of the one that awaits;
-  /// `Error(Errc::would_deadlock)` for the handler itself. Allocates nothing.
+  /// before it for the same event. The subscription must outlive the wait. Resumes on the home of the one that awaits.
+  /// A handler of the bus gives up its worker while it waits; `Error(Errc::would_deadlock)` for the handler itself, and
+  /// when `BusOptions::nested` wait already. Allocates nothing, but in a handler perhaps a worker.
   [[nodiscard]] auto join() {
     unsubscribe();
     return detail::BusWaitAwaiter<detail::JoinRegistration>(bus_, handler_);

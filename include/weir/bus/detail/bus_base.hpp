@@ -32,21 +32,55 @@ struct BusAfter {
   WakeList wakes;
 };
 
-/// Waits for the outcome of an event.
-struct OutcomeWaiter {
-  OutcomeWaiter* next = nullptr;
+/// Somebody who waits for the bus. A handler of it has given its place to another for as long, and waits for one before
+/// it goes on.
+struct BusWaiter {
+  BusWaiter* prev = nullptr;
+  BusWaiter* next = nullptr;
   Home* home = nullptr;
   Resumable* resumable = nullptr;
+  /// Whose handler it is, if it has given its place away.
+  BusWorker* lender = nullptr;
+  /// It has what it waited for, but for a place.
+  bool for_place = false;
+};
+
+struct BusWaiters {
+  BusWaiter* first = nullptr;
+  BusWaiter* last = nullptr;
+
+  void push(BusWaiter& waiter) noexcept {
+    waiter.next = nullptr;
+    waiter.prev = last;
+    (last ? last->next : first) = &waiter;
+    last = &waiter;
+  }
+  void remove(BusWaiter& waiter) noexcept {
+    (waiter.prev ? waiter.prev->next : first) = waiter.next;
+    (waiter.next ? waiter.next->prev : last) = waiter.prev;
+    waiter.prev = waiter.next = nullptr;
+  }
+};
+
+/// Waits for the outcome of an event.
+struct OutcomeWaiter : BusWaiter {
+  OutcomeWaiter* next_waiter = nullptr;
   bool waiting = false;
 };
 
 /// Waits until no call of a handler runs.
-struct JoinWaiter {
-  JoinWaiter* next = nullptr;
+struct JoinWaiter : BusWaiter {
+  JoinWaiter* next_waiter = nullptr;
   const BusHandler* handler = nullptr;
-  Home* home = nullptr;
-  Resumable* resumable = nullptr;
   bool waiting = false;
+};
+
+/// What comes of an attempt to wait.
+enum class BusWait : std::uint8_t {
+  done,          ///< there is nothing to wait for
+  waits,         ///< it is told
+  needs_worker,  ///< nobody could take the place that it would give away: `add_worker`, then again
+  refused,       ///< too many handlers wait for their own bus
 };
 
 /// A bus, for its tickets and subscriptions.
@@ -57,16 +91,21 @@ class BusBase : public std::enable_shared_from_this<BusBase> {
   BusBase& operator=(const BusBase&) = delete;
 
   virtual CancelResult cancel(EventState& state) = 0;
-  /// True: the event has not ended, and the waiter is told when it has.
-  virtual bool wait(EventState& state, OutcomeWaiter& waiter) = 0;
-  virtual bool forget(EventState& state, OutcomeWaiter& waiter) noexcept = 0;
+  /// Waits for the end of an event. `worker_made`: it does not ask for another.
+  virtual BusWait wait(EventState& state, OutcomeWaiter& waiter, bool worker_made) = 0;
+  /// It does not want to wait any more; it is told of that as of the end. False: it was told already.
+  virtual bool stop_waiting(EventState& state, OutcomeWaiter& waiter) noexcept = 0;
+  /// Its frame goes.
+  virtual void forget(EventState& state, OutcomeWaiter& waiter) noexcept = 0;
   virtual void unsubscribe(BusHandler& handler) noexcept = 0;
   virtual void release(BusHandler& handler) noexcept = 0;
-  /// True: a call of the handler may be running, and the waiter is told when none is any more. Throws
-  /// `Errc::would_deadlock` for the handler itself.
-  virtual bool join(JoinWaiter& waiter) = 0;
-  /// False: it was told already.
-  virtual bool forget(JoinWaiter& waiter) noexcept = 0;
+  /// Waits until no call of the handler runs. Throws `Errc::would_deadlock` for the handler itself.
+  virtual BusWait wait(JoinWaiter& waiter, bool worker_made) = 0;
+  virtual bool stop_waiting(JoinWaiter& waiter) noexcept = 0;
+  virtual void forget(JoinWaiter& waiter) noexcept = 0;
+
+  /// One more worker, which ends when it finds that there are enough. Not under the lock.
+  virtual void add_worker(Home& home) = 0;
 
   mutable std::mutex mutex;
 

@@ -41,9 +41,17 @@
 #include <weir/bus/detail/bus_worker.hpp>
 #include <weir/channel/channel.hpp>
 #include <weir/core/error.hpp>
+#include <weir/core/spawn.hpp>
 #include <weir/core/wake_list.hpp>
 
 namespace weir::detail {
+
+template <class Order>
+class BusCore;
+
+/// A worker's root.
+template <class Order>
+Task<> run_bus_worker(std::shared_ptr<BusCore<Order>> core);
 
 template <class Order>
 class BusCore final : public BusBase {
@@ -56,36 +64,14 @@ class BusCore final : public BusBase {
   using Record = RankedRecord<Order>;
 
   /// A publisher that waits for room, and then, if it is a handler of this bus, for a place to go on in.
-  struct Publisher {
-    Publisher* prev = nullptr;
-    Publisher* next = nullptr;
-    Home* home = nullptr;
-    Resumable* resumable = nullptr;
+  struct Publisher : BusWaiter {
     Draft* draft = nullptr;
-    /// Whose handler it is, if it has given its place away.
-    BusWorker* lender = nullptr;
     std::size_t class_index = 0;
     EventId id = 0;
     std::error_code error;
     std::exception_ptr exception;
-    enum class Waits : std::uint8_t { not_at_all, for_room, for_place } waits = Waits::not_at_all;
+    bool for_room = false;
   };
-  struct Publishers {
-    Publisher* first = nullptr;
-    Publisher* last = nullptr;
-    void push(Publisher& p) noexcept {
-      p.next = nullptr;
-      p.prev = last;
-      (last ? last->next : first) = &p;
-      last = &p;
-    }
-    void remove(Publisher& p) noexcept {
-      (p.prev ? p.prev->next : first) = p.next;
-      (p.next ? p.next->prev : last) = p.prev;
-      p.prev = p.next = nullptr;
-    }
-  };
-
   /// Waits until nothing is queued and nothing runs.
   struct DrainWaiter {
     DrainWaiter* prev = nullptr;
@@ -148,37 +134,28 @@ class BusCore final : public BusBase {
     return Admission::admitted;
   }
 
-  /// After `full`: it waits, and gives its place away if it is a handler's. False: too many do.
-  [[nodiscard]] bool wait_for_room(Publisher& p, BusAfter& after) noexcept {
-    if (p.lender && !p.lender->lent) {
-      if (lent_ >= options_.nested) return false;
-      ++lent_;
-      p.lender->lent = true;
-      give_place(*p.lender);
-    }
-    p.waits = Publisher::Waits::for_room;
+  /// After `full`: it waits, and gives its place away if it is a handler's.
+  BusWait wait_for_room(Publisher& p, bool worker_made, BusAfter& after) noexcept {
+    if (const BusWait refused = lend(p, worker_made); refused != BusWait::waits) return refused;
+    p.for_room = true;
     classes_[p.class_index].publishers.push(p);
-    if (p.lender) distribute(after);
-    return true;
+    distribute(after);
+    return BusWait::waits;
   }
   /// It does not want to wait any more. False: it is on its way already.
   bool stop_waiting(Publisher& p, std::error_code why, BusAfter& after) noexcept {
-    if (p.waits != Publisher::Waits::for_room) return false;
+    if (!std::exchange(p.for_room, false)) return false;
     classes_[p.class_index].publishers.remove(p);
     p.error = why;
-    let_go_on(p, after);
+    tell(p, after);
     distribute(after);
     return true;
   }
   /// Its frame goes.
   void forget(Publisher& p) noexcept {
-    if (p.waits == Publisher::Waits::for_room) classes_[p.class_index].publishers.remove(p);
-    if (p.waits == Publisher::Waits::for_place) returning_.remove(p);
-    p.waits = Publisher::Waits::not_at_all;
+    if (std::exchange(p.for_room, false)) classes_[p.class_index].publishers.remove(p);
+    forget_place(p);
   }
-  /// Whether a worker is there that could take the place that a handler is about to give away.
-  [[nodiscard]] bool has_idle_worker() const noexcept { return idle_ != nullptr; }
-
   // Workers.
 
   void add(BusWorker& worker) noexcept {
@@ -263,21 +240,29 @@ class BusCore final : public BusBase {
     return {CancelAnswer::signalled, {}};
   }
 
-  bool wait(EventState& state, OutcomeWaiter& waiter) override {
+  BusWait wait(EventState& state, OutcomeWaiter& waiter, bool worker_made) override {
+    BusAfter after;
+    prepare(after);
     const std::lock_guard lock(mutex);
-    if (state.outcome) return false;
-    waiter.next = state.waiters;
+    if (state.outcome) return BusWait::done;
+    if (const BusWait refused = lend(waiter, worker_made); refused != BusWait::waits) return refused;
+    waiter.next_waiter = state.waiters;
     state.waiters = &waiter;
     waiter.waiting = true;
+    if (waiter.lender) distribute(after);
+    return BusWait::waits;
+  }
+  bool stop_waiting(EventState& state, OutcomeWaiter& waiter) noexcept override {
+    BusAfter after;
+    const std::lock_guard lock(mutex);
+    if (!unlink(state, waiter)) return false;
+    tell(waiter, after);
     return true;
   }
-  bool forget(EventState& state, OutcomeWaiter& waiter) noexcept override {
+  void forget(EventState& state, OutcomeWaiter& waiter) noexcept override {
     const std::lock_guard lock(mutex);
-    if (!std::exchange(waiter.waiting, false)) return false;
-    OutcomeWaiter** link = &state.waiters;
-    while (*link != &waiter) link = &(*link)->next;
-    *link = waiter.next;
-    return true;
+    unlink(state, waiter);
+    forget_place(waiter);
   }
 
   // Subscriptions.
@@ -302,7 +287,9 @@ class BusCore final : public BusBase {
     remove_handler(handler, after);
     after.handlers.release(handler);
   }
-  bool join(JoinWaiter& waiter) override {
+  BusWait wait(JoinWaiter& waiter, bool worker_made) override {
+    BusAfter after;
+    prepare(after);
     const std::lock_guard lock(mutex);
     bool called = false;
     for (const BusWorker* worker = workers_; worker; worker = worker->next) {
@@ -313,21 +300,30 @@ class BusCore final : public BusBase {
         throw Error(Errc::would_deadlock, "a handler cannot wait for its own end: another task has to join it");
       }
     }
-    if (!called) return false;
-    waiter.next = joiners_;
+    if (!called) return BusWait::done;
+    if (const BusWait refused = lend(waiter, worker_made); refused != BusWait::waits) return refused;
+    waiter.next_waiter = joiners_;
     joiners_ = &waiter;
     waiter.waiting = true;
     joining_.fetch_add(1, std::memory_order_seq_cst);
+    if (waiter.lender) distribute(after);
+    return BusWait::waits;
+  }
+  bool stop_waiting(JoinWaiter& waiter) noexcept override {
+    BusAfter after;
+    const std::lock_guard lock(mutex);
+    if (!unlink(waiter)) return false;
+    tell(waiter, after);
     return true;
   }
-  bool forget(JoinWaiter& waiter) noexcept override {
+  void forget(JoinWaiter& waiter) noexcept override {
     const std::lock_guard lock(mutex);
-    if (!std::exchange(waiter.waiting, false)) return false;
-    joining_.fetch_sub(1, std::memory_order_relaxed);
-    JoinWaiter** link = &joiners_;
-    while (*link != &waiter) link = &(*link)->next;
-    *link = waiter.next;
-    return true;
+    unlink(waiter);
+    forget_place(waiter);
+  }
+
+  void add_worker(Home& home) override {
+    spawn(home.base_executor(), run_bus_worker(std::static_pointer_cast<BusCore>(shared_from_this())), asio::detached);
   }
 
   // The end.
@@ -369,7 +365,8 @@ class BusCore final : public BusBase {
       report.complete = quiet();
       close(after);
       for (Class& c : classes_) {
-        while (Publisher* const p = c.publishers.first) stop_waiting(*p, Errc::bus_closed, after);
+        while (BusWaiter* const p = c.publishers.first)
+          stop_waiting(static_cast<Publisher&>(*p), Errc::bus_closed, after);
       }
       while (Record* const record = queue_.top()) {
         end_queued(*record, EventOutcome::discarded, after);
@@ -432,7 +429,7 @@ class BusCore final : public BusBase {
     BusStats stats;
     std::size_t capacity = 0;
     Overflow overflow = Overflow::wait;
-    Publishers publishers;
+    BusWaiters publishers;
   };
 
   // Records.
@@ -529,15 +526,30 @@ class BusCore final : public BusBase {
     return stats.discarded;
   }
 
-  static void settle(EventState& state, EventOutcome outcome, BusAfter& after) noexcept {
+  void settle(EventState& state, EventOutcome outcome, BusAfter& after) noexcept {
     state.record = nullptr;
     state.worker = nullptr;
     state.outcome = outcome;
     while (OutcomeWaiter* const waiter = state.waiters) {
-      state.waiters = waiter->next;
+      state.waiters = waiter->next_waiter;
       waiter->waiting = false;
-      after.wakes.add(*waiter->home, *waiter->resumable);
+      tell(*waiter, after);
     }
+  }
+  static bool unlink(EventState& state, OutcomeWaiter& waiter) noexcept {
+    if (!std::exchange(waiter.waiting, false)) return false;
+    OutcomeWaiter** link = &state.waiters;
+    while (*link != &waiter) link = &(*link)->next_waiter;
+    *link = waiter.next_waiter;
+    return true;
+  }
+  bool unlink(JoinWaiter& waiter) noexcept {
+    if (!std::exchange(waiter.waiting, false)) return false;
+    joining_.fetch_sub(1, std::memory_order_relaxed);
+    JoinWaiter** link = &joiners_;
+    while (*link != &waiter) link = &(*link)->next_waiter;
+    *link = waiter.next_waiter;
+    return true;
   }
 
   /// An event that has not started ends. What it leaves is given on by `distribute`.
@@ -720,8 +732,9 @@ class BusCore final : public BusBase {
   void give_room(std::size_t index, TimePoint now, BusAfter& after) noexcept {
     Class& c = classes_[index];
     while (c.publishers.first && c.stats.queued < c.capacity) {
-      Publisher& p = *c.publishers.first;
+      auto& p = static_cast<Publisher&>(*c.publishers.first);
       c.publishers.remove(p);
+      p.for_room = false;
       try {
         Draft& draft = *p.draft;
         TopicEntry& entry = table_.entry(draft.topic.empty() ? draft.event->type() : draft.topic, after.handlers);
@@ -730,34 +743,47 @@ class BusCore final : public BusBase {
       } catch (...) {
         p.exception = std::current_exception();
       }
-      let_go_on(p, after);
+      tell(p, after);
     }
   }
-  /// It has what it waited for, but for its place.
-  void let_go_on(Publisher& p, BusAfter& after) noexcept {
-    if (p.lender) {
-      p.waits = Publisher::Waits::for_place;
-      returning_.push(p);
-    } else {
-      p.waits = Publisher::Waits::not_at_all;
-      after.wakes.add(*p.home, *p.resumable);
+  /// It is about to wait: its place is for another, if it is a handler's.
+  BusWait lend(BusWaiter& waiter, bool worker_made) noexcept {
+    waiter.lender = BusWorker::at(*waiter.home, this);
+    if (!waiter.lender || waiter.lender->lent) return BusWait::waits;
+    if (lent_ >= options_.nested) return BusWait::refused;
+    if (!idle_ && !worker_made) return BusWait::needs_worker;
+    ++lent_;
+    waiter.lender->lent = true;
+    give_place(*waiter.lender);
+    return BusWait::waits;
+  }
+  /// It has what it waited for, but perhaps for a place.
+  void tell(BusWaiter& waiter, BusAfter& after) noexcept {
+    if (!waiter.lender) {
+      after.wakes.add(*waiter.home, *waiter.resumable);
+      return;
     }
+    waiter.for_place = true;
+    returning_.push(waiter);
+    grant_places(after);
   }
   void grant_places(BusAfter& after) noexcept {
-    Publisher* next = returning_.first;
-    while (Publisher* const p = next) {
-      next = p->next;
+    BusWaiter* next = returning_.first;
+    while (BusWaiter* const waiter = next) {
+      next = waiter->next;
       // Another branch of the same handler may have it already.
-      if (p->lender->lent) {
-        if (!has_place_for(p->lender->class_index)) continue;
-        take_place(*p->lender);
-        p->lender->lent = false;
+      if (waiter->lender->lent) {
+        if (!has_place_for(waiter->lender->class_index)) continue;
+        take_place(*waiter->lender);
+        waiter->lender->lent = false;
         --lent_;
       }
-      returning_.remove(*p);
-      p->waits = Publisher::Waits::not_at_all;
-      after.wakes.add(*p->home, *p->resumable);
+      forget_place(*waiter);
+      after.wakes.add(*waiter->home, *waiter->resumable);
     }
+  }
+  void forget_place(BusWaiter& waiter) noexcept {
+    if (std::exchange(waiter.for_place, false)) returning_.remove(waiter);
   }
   void wake_idle(BusAfter& after) noexcept {
     while (idle_ && waking_ < queue_.size() && busy_ + waking_ < options_.workers) {
@@ -818,13 +844,13 @@ class BusCore final : public BusBase {
         called = worker->home != waiter->home && may_call(*worker, *waiter->handler);
       }
       if (called) {
-        link = &waiter->next;
+        link = &waiter->next_waiter;
         continue;
       }
-      *link = waiter->next;
+      *link = waiter->next_waiter;
       waiter->waiting = false;
       joining_.fetch_sub(1, std::memory_order_relaxed);
-      after.wakes.add(*waiter->home, *waiter->resumable);
+      tell(*waiter, after);
     }
   }
 
@@ -868,7 +894,7 @@ class BusCore final : public BusBase {
   TopicTable table_;
   std::unordered_map<std::string, KeyedEvents, KeyHash, std::equal_to<>> keys_;
   std::size_t keyed_events_ = 0;
-  Publishers returning_;
+  BusWaiters returning_;
   BusWorker* workers_ = nullptr;
   BusWorker* idle_ = nullptr;
   std::size_t idle_count_ = 0;

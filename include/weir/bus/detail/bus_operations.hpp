@@ -250,11 +250,10 @@ class PublishAwaiter final : public Cancellable {
     publisher_.home = &home;
     publisher_.resumable = &promise_->resumable();
     publisher_.draft = &draft_;
-    BusWorker* const worker = BusWorker::at(home, core_);
-    if (!attempt(home, worker, false)) {
-      // The one that takes the place of a handler which waits may have to be made, and not under the lock.
-      spawn(home.base_executor(), run_bus_worker(share()), asio::detached);
-      attempt(home, worker, true);
+    if (!attempt(home, false)) {
+      // The one that takes the place of a handler which waits has to be made, and not under the lock.
+      core_->add_worker(home);
+      attempt(home, true);
     }
     if (suspended_) return false;
     if constexpr (!std::is_same_v<Result, EventId>) kept_ = share();
@@ -285,20 +284,23 @@ class PublishAwaiter final : public Cancellable {
   }
 
   /// False: it has to wait, and another worker is needed for that.
-  bool attempt(Home& home, BusWorker* worker, bool worker_made) {
+  bool attempt(Home& home, bool worker_made) {
     BusAfter after(&home);
     Core::prepare(after);
     const auto now = home.turn_time();
     const std::lock_guard lock(core_->mutex);
-    if (core_->admit(draft_, now, worker != nullptr, after, publisher_) != Core::Admission::full) return true;
-    if (worker && !worker_made && !core_->has_idle_worker()) return false;
-    publisher_.lender = worker;
+    const bool nested = BusWorker::at(home, core_) != nullptr;
+    if (core_->admit(draft_, now, nested, after, publisher_) != Core::Admission::full) return true;
     // The bus may go while this waits.
     if (!kept_) kept_ = share();
-    if (core_->wait_for_room(publisher_, after)) {
-      suspended_ = true;
-    } else {
-      publisher_.error = Errc::would_deadlock;
+    switch (core_->wait_for_room(publisher_, worker_made, after)) {
+      case BusWait::needs_worker:
+        return false;
+      case BusWait::refused:
+        publisher_.error = Errc::would_deadlock;
+        break;
+      default:
+        suspended_ = true;
     }
     return true;
   }
@@ -322,7 +324,7 @@ class PublishAwaiter final : public Cancellable {
   bool suspended_ = false;
 };
 
-/// A wait that a bus ends: `Bus` registers it and takes it back.
+/// A wait that a bus ends. `Registration` puts it down there, and takes it back.
 template <class Registration>
 class BusWaitAwaiter final : public Cancellable {
  public:
@@ -340,14 +342,23 @@ class BusWaitAwaiter final : public Cancellable {
     promise_ = &promise;
   }
   [[nodiscard]] bool await_ready() {
-    registered_ = registration_.add(promise_->home(), promise_->resumable());
+    Home& home = promise_->home();
+    BusWait wait = registration_.add(home, promise_->resumable(), false);
+    if (wait == BusWait::needs_worker) {
+      registration_.add_worker(home);
+      wait = registration_.add(home, promise_->resumable(), true);
+    }
+    if (wait == BusWait::refused) {
+      throw Error(Errc::would_deadlock, "too many handlers wait for their own bus: see BusOptions::nested");
+    }
+    registered_ = wait == BusWait::waits;
     return !registered_;
   }
   void await_suspend(std::coroutine_handle<>) noexcept { promise_->scope().link(*this); }
   auto await_resume() {
     unlink();
-    if (std::exchange(cancelled_, false)) throw Error(Errc::cancelled);
     registered_ = false;
+    if (cancelled_) throw Error(Errc::cancelled);
     return registration_.result();
   }
 
@@ -357,13 +368,8 @@ class BusWaitAwaiter final : public Cancellable {
                                Registration::what};
     return kind;
   }
-  void abort() noexcept {
-    // False: it was told, and the home has woken it.
-    if (!registration_.forget()) return;
-    registered_ = false;
-    cancelled_ = true;
-    promise_->home().resume_here(promise_->resumable());
-  }
+  // It is told of that as of its end: a handler waits for its place first.
+  void abort() noexcept { cancelled_ = registration_.stop(); }
 
   Registration registration_;
   Promise* promise_ = nullptr;

@@ -8,6 +8,7 @@
 #include <optional>
 #include <utility>
 
+#include <weir/bus/detail/bus_base.hpp>
 #include <weir/bus/detail/bus_record.hpp>
 #include <weir/core/home.hpp>
 #include <weir/core/time_service.hpp>
@@ -37,7 +38,7 @@ struct BusWorker : RunningEvent {
     BusWorker* worker = nullptr;
   };
 
-  explicit BusWorker(const void* bus) noexcept : owner(bus) {
+  explicit BusWorker(const BusBase* bus) noexcept : owner(bus) {
     mark.worker = this;
     interrupt.worker = this;
     interrupt.callback = [](Resumable& self, bool run) noexcept {
@@ -56,7 +57,7 @@ struct BusWorker : RunningEvent {
   }
 
   /// The worker whose handler runs on this home, if it is one of this bus.
-  [[nodiscard]] static BusWorker* at(Home& home, const void* bus) noexcept {
+  [[nodiscard]] static BusWorker* at(Home& home, const BusBase* bus) noexcept {
     auto* const found = static_cast<Mark*>(home.scope().find(Mark::kind()));
     return found && found->worker->owner == bus ? found->worker : nullptr;
   }
@@ -85,7 +86,7 @@ struct BusWorker : RunningEvent {
     return source;
   }
 
-  const void* const owner;
+  const BusBase* const owner;
   Mark mark;
   Home* home = nullptr;
   Resumable* resumable = nullptr;
