@@ -372,6 +372,9 @@ TEST_CASE("hill climb: failures that don't come from its workers are taken for g
   run.go(spoilt(0.3, waiting(40, 0.010)), 150);
   INFO(run.concurrency());
   CHECK(run.concurrency() >= 38);
+  // It looks whether half of the workers do better, once.
+  CHECK(run.moved_for(AdaptiveReason::failing));
+  CHECK(std::ranges::count(run.moves, AdaptiveReason::failing, &HillClimb::Move::reason) <= 8);
   // Until there are more of them, or there were none for long.
   run.moves.clear();
   run.go(spoilt(0.5, waiting(40, 0.010)), 5);
