@@ -155,8 +155,11 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
         static_cast<S&&>(function), std::move(strategy_), std::move(receiver_), std::move(policy_));
   }
 
-  /// The same with a strategy. `batched(size, max_delay)`: what is emitted is gathered, and goes into the channel a run
-  /// at a time; see `gathered_sender`. `rate_limited(per_second, burst)`: see `RateLimited`. Both take every sender.
+  /// The same with a strategy. `batched(size, max_delay)`: what is emitted is gathered, and goes into the channel as a
+  /// run when there are `size`, when the oldest was emitted `max_delay` ago (with 0 nothing is gathered), or when the
+  /// sender ends. It counts as emitted, and as buffered, from when it is gathered, and is held beside `capacity`: up to
+  /// `size` events. A graceful cancel delivers it, a harder one discards it. `rate_limited(per_second, burst)`: see
+  /// `RateLimited`. Both take every sender.
   /// `parallel(n)`: several coroutines at once, `.sender(weir::parallel(4), [](Emitter<T>&, Partition) -> Task<> {…})`;
   /// see `PartitionSender`. Each one's events keep their order. The sender has ended when all have; what one of them
   /// throws stops the others, and ends the stream as failed after what was emitted has been processed. Partitions may

@@ -22,7 +22,7 @@ struct StreamStats {
   std::uint64_t dead_lettered = 0;  ///< given up, and handed to the dead letters
   std::uint64_t dropped = 0;        ///< by the overflow policy of the channel
   std::uint64_t discarded = 0;      ///< because the stream was stopped
-  std::uint64_t buffered = 0;       ///< in the channel now
+  std::uint64_t buffered = 0;       ///< in the channel now, or gathered by the sender
   std::uint64_t in_progress = 0;    ///< taken by a worker and not settled
   std::size_t workers = 0;          ///< receivers' workers, those that ended included
   EventTime started{};
