@@ -121,7 +121,7 @@ TEST_CASE("error_chain: what a failed attempt collected is not collected, whatev
                       .sender(std::vector{1, 2, 3})
                       .receiver([&](const auto& event, auto& out) {
                         out.collect(10 * event.data());
-                        if (event.data() == 2 && ++calls[2] == 1) throw Busy();
+                        if (event.data() == 2 && ++calls[2] <= (chain ? 2 : 1)) throw Busy();
                         out.collect(10 * event.data() + 1);
                       })
                       .template collecting<int>()
@@ -155,6 +155,44 @@ TEST_CASE("error_chain: a batch is retried as a unit, and buried event by event"
   CHECK(final.stats().balanced());
   CHECK(rx.try_receive()->data() == 3);
   CHECK(rx.try_receive()->data() == 4);
+}
+
+TEST_CASE("error_chain: what is left of a batch, some of which was buried, is tried again by the next policy") {
+  weir::sim::Simulator sim;
+  auto [tx, rx] = weir::make_channel<weir::DeadLetter<int>>(sim, {.capacity = 1, .overflow = weir::Overflow::reject});
+  int calls = 0;
+  const auto retry = weir::retry(RetryPolicy::fixed(1ms));
+  auto stream = weir::emits<int>(sim)
+                    .on_error(weir::dead_letter(tx).otherwise(retry))
+                    .sender(std::vector{1, 2, 3})
+                    .receiver(weir::batched(3),
+                              [&calls](std::span<const weir::ReceiverEvent<int>> events) {
+                                if (++calls == 1) throw Busy();
+                                return events.front().data();
+                              })
+                    .start();
+  const auto final = final_of(sim, stream);
+  CHECK(final.collected() == std::vector{2});
+  CHECK(final.stats().processed == 2);
+  CHECK(final.stats().dead_lettered == 1);
+  CHECK(final.stats().balanced());
+  CHECK(rx.try_receive()->data() == 1);
+}
+
+TEST_CASE("error_chain: each event that succeeds deposits into the budget") {
+  weir::sim::Simulator sim;
+  const weir::RetryBudget budget(0.5, 4);
+  const auto spend = [&budget] {
+    while (budget.withdraw()) {
+    }
+  };
+  const auto policy = weir::retry(RetryPolicy::fixed(1ms).budget(budget));
+  spend();
+  run(sim, policy, {1, 2, 3}, [](const auto&) {});
+  CHECK(budget.tokens() == 1.5);
+  spend();
+  run(sim, policy, {1, 2, 3}, [](const auto&) -> weir::Task<> { co_return; });
+  CHECK(budget.tokens() == 2);
 }
 
 TEST_CASE("error_chain: a retry that waits is given up when the stream discards, at once") {
