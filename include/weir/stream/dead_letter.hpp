@@ -11,8 +11,8 @@
 
 namespace weir {
 
-/// What `on_error(dead_letter(tx))` sends: the event as the receiver left it, what was thrown last, and how often it was
-/// tried, what an open circuit refused included. Movable if `T` is.
+/// What `on_error(dead_letter(tx))` sends: the event as the receiver left it, what was thrown last, and how often it
+/// was tried, what an open circuit refused included. Movable if `T` is.
 template <class T>
 class DeadLetter {
  public:
