@@ -238,6 +238,7 @@ class Drain : private detail::EventRun<Pipeline> {
   using Run::stage_nothing;
   using Run::staging_for;
   using Run::take_front;
+  using Run::until_stopped;
   using Run::worker_;
   using typename Run::Buffer;
 

@@ -87,6 +87,23 @@ class EventRun : protected Recovery<Pipeline> {
     run_started_ = planned_ != EventTime() ? planned_ : pipeline_->clock().now();
   }
 
+  /// Awaits what `make` makes, which says whether something was taken from a channel that is not the stream's own:
+  /// that one is not closed when the stream is stopped, so the wait is cancelled. False also when the channel is closed
+  /// with a reason: the stream has failed then.
+  template <class Make>
+  Task<bool> until_stopped(Make make) {
+    if (pipeline_->level() != 0) co_return false;
+    try {
+      auto taking = taken_by(std::move(make));
+      const bool taken = co_await with_cancellation(pipeline_->token(), std::move(taking));
+      if (!taken && rx_.closed()) pipeline_->set_fed_from_outside(false);
+      co_return taken;
+    } catch (...) {
+      pipeline_->source_threw(std::current_exception());
+    }
+    co_return false;
+  }
+
   void take_front() {
     Element& front = run_.front();
     if constexpr (std::same_as<Element, SenderEvent<T>>) {
@@ -139,22 +156,6 @@ class EventRun : protected Recovery<Pipeline> {
                                                                                    1))::awaiter_type receive_;
   };
 
-  /// Awaits what `make` makes, which says whether something was taken from a channel that is not the stream's own:
-  /// that one is not closed when the stream is stopped, so the wait is cancelled. False also when the channel is closed
-  /// with a reason: the stream has failed then.
-  template <class Make>
-  Task<bool> until_stopped(Make make) {
-    if (pipeline_->level() != 0) co_return false;
-    try {
-      auto taking = taken_by(std::move(make));
-      const bool taken = co_await with_cancellation(pipeline_->token(), std::move(taking));
-      if (!taken && rx_.closed()) pipeline_->set_fed_from_outside(false);
-      co_return taken;
-    } catch (...) {
-      pipeline_->source_threw(std::current_exception());
-    }
-    co_return false;
-  }
   template <class Make>
   static Task<bool> taken_by(Make make) {
     auto taking = make();
