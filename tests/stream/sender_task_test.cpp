@@ -23,9 +23,9 @@ weir::Task<> numbers(weir::Emitter<int>& out) {
 /// What is in the channel, to its end.
 std::vector<int> drained(weir::sim::Simulator& sim, weir::ChannelReceiver<int> rx) {
   std::vector<int> seen;
-  sim.spawn([&seen](weir::ChannelReceiver<int> own) -> weir::Task<> {
-    while (auto value = co_await own.receive()) seen.push_back(*value);
-  }(std::move(rx)));
+  sim.spawn([](weir::ChannelReceiver<int> own, std::vector<int>& values) -> weir::Task<> {
+    while (auto value = co_await own.receive()) values.push_back(*value);
+  }(std::move(rx), seen));
   sim.run();
   return seen;
 }
