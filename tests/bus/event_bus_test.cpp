@@ -146,6 +146,33 @@ TEMPLATE_TEST_CASE("event_bus: a handler that throws harms no other and is dead-
   CHECK(bus.lost_dead_letters() == 2);
 }
 
+TEMPLATE_TEST_CASE("event_bus: a dead letter of a key lets the next of its key go on", "", weir::EventBus,
+                   weir::PriorityEventBus) {
+  weir::sim::Simulator sim;
+  TestType bus(sim);
+  auto [tx, rx] = weir::make_channel<weir::DeadEvent>(sim, {.capacity = 4});
+  bus.set_dead_letters(std::move(tx));
+  const auto bad = bus.subscribe("t", [](weir::EventContext&) -> Task<> {
+    co_await weir::sleep_for(1ms);
+    throw std::runtime_error("no");
+  });
+  play(sim, [](TestType& to) -> Task<> {
+    for (int i = 1; i <= 3; ++i) {
+      weir::Event event("t", i);
+      event.key("k");
+      co_await to.publish(std::move(event));
+    }
+    co_await to.drain();
+  }(bus));
+  CHECK(bus.stats().failed == 3);
+  for (int i = 1; i <= 3; ++i) {
+    const auto dead = rx.try_receive();
+    REQUIRE(dead);
+    CHECK(dead->event().payload().template get<int>() == i);
+    CHECK(dead->event().key() == "k");
+  }
+}
+
 TEMPLATE_TEST_CASE("event_bus: publishing into a full queue waits, and is cancelled without a trace", "",
                    weir::EventBus, weir::PriorityEventBus) {
   weir::sim::Simulator sim;

@@ -128,7 +128,8 @@ class Bus {
   }
 
   /// Publishes without waiting, from any thread and from plain functions: a full queue refuses with `Errc::queue_full`,
-  /// whatever the policy but dropping. Moves from `event` only when it was admitted.
+  /// whatever the policy but dropping. While the bus is drained it refuses with `Errc::bus_closed`, also in a handler,
+  /// which it cannot tell from others. Moves from `event` only when it was admitted.
   PublishResult try_publish(Event&& event)
     requires HasRank<Order>
   {
@@ -235,7 +236,7 @@ class Bus {
     typename Core::Publisher publisher;
     const auto now = time_.coarse_now();
     const std::lock_guard lock(core_->mutex);
-    const auto admission = core_->admit(draft, now, false, after, publisher);
+    const auto admission = core_->admit(draft, now, nullptr, after, publisher);
     if (admission == Core::Admission::full) publisher.error = Errc::queue_full;
     return {publisher.id, publisher.error};
   }

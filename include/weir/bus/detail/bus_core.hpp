@@ -103,10 +103,10 @@ class BusCore final : public BusBase {
 
   // Publishing. With the lock held, where it takes an `After`.
 
-  /// Admits the event, or says why not in `p`. `nested`: for a handler of this bus, which may publish while it is
-  /// drained. Strong guarantee.
-  Admission admit(Draft& draft, TimePoint now, bool nested, BusAfter& after, Publisher& p) {
-    if (closed_ || (draining_ && !nested)) {
+  /// Admits the event, or says why not in `p`. `by`: where the publisher runs, if that is known; a handler of this bus
+  /// may publish while it is drained. Strong guarantee.
+  Admission admit(Draft& draft, TimePoint now, Home* by, BusAfter& after, Publisher& p) {
+    if (closed_ || (draining_ && !(by && BusWorker::at(*by, this)))) {
       p.error = Errc::bus_closed;
       return Admission::refused;
     }
@@ -442,7 +442,9 @@ class BusCore final : public BusBase {
     if (!key.empty()) {
       // So that one that waited aside can always get its place back.
       queue_.reserve_places(std::min<std::size_t>(keyed_events_ + 2, Order::classes == 1 ? keyed_events_ + 2 : 5));
-      keyed = &keys_[std::string(key)];
+      const auto place = keys_.try_emplace(std::string(key)).first;
+      keyed = &place->second;
+      keyed->name = &place->first;
     }
     Record* record = nullptr;
     try {
@@ -450,7 +452,7 @@ class BusCore final : public BusBase {
       void* const memory = take_block();
       record = ::new (memory) Record(std::move(*draft.event), entry, draft.state.get(), draft.rank);
     } catch (...) {
-      if (keyed && keyed->events == 0) keys_.erase(std::string(key));
+      if (keyed && keyed->events == 0) keys_.erase(keys_.find(*keyed->name));
       throw;
     }
     if (keyed) {
@@ -566,16 +568,15 @@ class BusCore final : public BusBase {
     --c.stats.queued;
     ++counter(c.stats, outcome);
     --record.entry->events;
-    if (const auto key = record.event.key(); !key.empty()) leave_key(key);
+    if (const auto key = record.event.key(); !key.empty()) leave_key(keys_.find(key)->second);
     if (record.state) settle(*record.state, outcome, after);
     record.next = after.dead;
     after.dead = &record;
     if (--pending_ == 0) wake_drainers(after);
   }
-  void leave_key(std::string_view key) noexcept {
+  void leave_key(KeyedEvents& keyed) noexcept {
     --keyed_events_;
-    const auto found = keys_.find(key);
-    if (--found->second.events == 0) keys_.erase(found);
+    if (--keyed.events == 0) keys_.erase(keys_.find(*keyed.name));
   }
 
   // Starting and ending.
@@ -634,7 +635,7 @@ class BusCore final : public BusBase {
     const auto time_to_live = record.event.time_to_live();
     const bool expired = time_to_live && now - record.event.timestamp() > *time_to_live;
     if (!expired && !record.event.token().cancelled()) return false;
-    if (!record.event.key().empty()) release_key(record.event.key());
+    if (!record.event.key().empty()) release_key(keys_.find(record.event.key())->second);
     end_removed(record, expired ? EventOutcome::expired : EventOutcome::cancelled, after);
     return true;
   }
@@ -687,9 +688,9 @@ class BusCore final : public BusBase {
       record.next = after.dead;
       after.dead = &record;
     }
-    if (std::exchange(worker.key, nullptr)) {
-      release_key(record.event.key());
-      leave_key(record.event.key());
+    if (KeyedEvents* const key = std::exchange(worker.key, nullptr)) {
+      release_key(*key);
+      leave_key(*key);
     }
     if (after.dead != &record) {
       record.~Record();
@@ -699,8 +700,7 @@ class BusCore final : public BusBase {
     if (--pending_ == 0) wake_drainers(after);
   }
   /// The next of its events gets its place in the queue back.
-  void release_key(std::string_view key) noexcept {
-    KeyedEvents& keyed = keys_.find(key)->second;
+  void release_key(KeyedEvents& keyed) noexcept {
     keyed.busy = false;
     if (keyed.empty()) return;
     Record& next = as_record(*keyed.ends.next);

@@ -289,8 +289,7 @@ class PublishAwaiter final : public Cancellable {
     Core::prepare(after);
     const auto now = home.turn_time();
     const std::lock_guard lock(core_->mutex);
-    const bool nested = BusWorker::at(home, core_) != nullptr;
-    if (core_->admit(draft_, now, nested, after, publisher_) != Core::Admission::full) return true;
+    if (core_->admit(draft_, now, &home, after, publisher_) != Core::Admission::full) return true;
     // The bus may go while this waits.
     if (!kept_) kept_ = share();
     switch (core_->wait_for_room(publisher_, worker_made, after)) {

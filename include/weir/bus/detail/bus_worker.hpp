@@ -6,6 +6,7 @@
 #include <cstddef>
 #include <mutex>
 #include <optional>
+#include <string>
 #include <utility>
 
 #include <weir/bus/detail/bus_base.hpp>
@@ -18,6 +19,8 @@ namespace weir::detail {
 /// The events of one key: one runs, the others wait aside.
 struct KeyedEvents : EventList {
   KeyedEvents() noexcept { aside = true; }
+  /// Its name among the keys: an event that was buried has taken its own along.
+  const std::string* name = nullptr;
   std::size_t events = 0;
   bool busy = false;
 };
