@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Compiles each header below a folder by itself, and twice over in one file, so that its guard is tried too.
+# Compiles each public header below a folder by itself, and twice over in one file, so that its guard is tried too.
+# Those in a detail/ are compiled by the public ones that include them.
 #
 # headers_alone.sh [--with-asio] COMPILER INCLUDE_FOLDER [FLAG…]
 #
@@ -38,7 +39,8 @@ if [[ $with_asio ]]; then
   "$compiler" -std=c++20 "${flags[@]}" -x c++-header "$precompiled/asio.hpp" -o "$precompiled/asio.pch" || exit 1
   flags+=(-include-pch "$precompiled/asio.pch")
 fi
-find . -name '*.hpp' -printf '%P\n' | sort |
+public_headers() { find . -name '*.hpp' -not -path '*/detail/*' -printf '%P\n' | sort; }
+public_headers |
   xargs -P 2 -I '{}' bash -c 'compile_alone "$@"' compile_alone '{}' \
     "$compiler" "${flags[@]}" || exit 1
-echo "every header compiles alone: $(find . -name '*.hpp' | wc -l)"
+echo "every public header compiles alone: $(public_headers | wc -l)"
