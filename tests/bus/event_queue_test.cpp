@@ -1,5 +1,6 @@
 #include <weir/bus/detail/event_queue.hpp>
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <random>
@@ -91,4 +92,24 @@ TEST_CASE("event_queue: gives the same order as a set, whatever is taken out and
     CHECK(compare_with_set(4, seed) > 1000);
     CHECK(compare_with_set(50, seed) > 1000);
   }
+}
+
+TEST_CASE("event_queue: four ranks are four entries, however they come and go") {
+  Queue queue;
+  std::vector<std::unique_ptr<Record>> all;
+  const auto push = [&](int rank) {
+    all.push_back(std::make_unique<Record>(all.size() + 1, rank));
+    queue.push(*all.back());
+  };
+  std::size_t most = 0;
+  for (int step = 0; step < 100; ++step) {
+    push(3);
+    for (int rank = 0; rank < 3; ++rank) push(rank);
+    std::size_t entries = 0;
+    (void)queue.find([&entries](const Record&) { return ++entries != 0; });
+    most = std::max(most, entries);
+    for (int taken = 0; taken < 3; ++taken) queue.remove(*queue.top());
+  }
+  CHECK(most == 4);
+  CHECK(queue.size() == 100);
 }

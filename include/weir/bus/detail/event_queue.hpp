@@ -192,9 +192,13 @@ class EventQueue {
     run.index = heap_.size();
     heap_.push_back(&run);
     sift_up(run.index);
-    // The one that was opened first is closed for it.
-    open_[next_open_] = &run;
-    next_open_ = (next_open_ + 1) % open_.size();
+    auto open = std::find(open_.begin(), open_.end(), nullptr);
+    if (open == open_.end()) {
+      // The others come and go; one that is long would be in pieces if it were closed while there is a place.
+      open = open_.begin() + static_cast<std::ptrdiff_t>(next_open_);
+      next_open_ = (next_open_ + 1) % open_.size();
+    }
+    *open = &run;
   }
   void end_run(Run& run) noexcept {
     std::replace(open_.begin(), open_.end(), &run, static_cast<Run*>(nullptr));
