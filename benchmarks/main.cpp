@@ -36,6 +36,8 @@ constexpr std::array workloads{
     Workload{"W4", "four senders, four receivers, two threads", &w4_groups},
     Workload{"W5", "capacity 1: hand-off, and a request and its reply, on one thread and on two", &w5_groups},
     Workload{"W6", "a stream: source, four receivers that work, a collection", &w6_groups},
+    Workload{"W7", "a bus: published to 1 and 10 handlers, at any depth; the bare queue; memory of a burst",
+             &w7_groups},
     Workload{"W8", "100,000 idle channels: bytes each, and one value through each", &w8_groups},
     Workload{"W11", "adaptive beside every fixed strategy: cheap, CPU-heavy and waiting events, and a mix over time",
              &w11_groups},

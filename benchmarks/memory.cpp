@@ -38,4 +38,13 @@ void give_back_freed_memory() noexcept {
 #endif
 }
 
+void forget_allocation_settings() noexcept {
+#if defined(__GLIBC__)
+  mallopt(M_MMAP_THRESHOLD, 128 << 10);
+  mallopt(M_TRIM_THRESHOLD, 128 << 10);
+  mallopt(M_TOP_PAD, 128 << 10);
+#endif
+  give_back_freed_memory();
+}
+
 }  // namespace weir_bench

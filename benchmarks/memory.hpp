@@ -12,4 +12,7 @@ namespace weir_bench {
 /// Returns the pages that hold nothing but freed memory, so that using them again is seen.
 void give_back_freed_memory() noexcept;
 
+/// Has malloc give memory back to the system as it does in other programs: the benchmarks keep it. For good.
+void forget_allocation_settings() noexcept;
+
 }  // namespace weir_bench

@@ -36,6 +36,13 @@ NAMES = {
     "tbb_pipeline": "oneTBB pipeline",
     "tbb_pipeline_batched": "oneTBB pipeline, batched",
     "ideal": "the work alone",
+    "direct_call": "direct call",
+    "mutex_vector": "mutex, swapped vector",
+    "mutex_vector_unbounded": "mutex, swapped vector, unbounded",
+    "std_priority_queue": "std::priority_queue",
+    "tbb_priority_queue": "oneTBB priority queue",
+    "fifo_lanes": "four FIFO lists",
+    "plain_bus": "plain bus",
     "go": "Go",
     "tokio": "Tokio mpsc",
 }
@@ -53,6 +60,16 @@ PARTS = {
         for work in (0, 200, 2000)
         for into in ("vector", "map")
     ],
+    "W7": [
+        ({"job": "publish", "threads": threads, "handlers": handlers}, f"{handlers} handler{'s' * (handlers > 1)}, {name}")
+        for threads, name in ((2, "another thread"), (1, "one thread"))
+        for handlers in (1, 10)
+    ]
+    + [
+        ({"job": job, "depth": depth}, f"{name}, {depth:,} queued")
+        for job, name in (("depth", "publish and handle"), ("queue", "the bare queue"))
+        for depth in (1, 1000, 100_000, 1_000_000)
+    ],
     "W11": [
         ({"phase": "cheap"}, "cheap, real time"),
         ({"phase": "cpu"}, "CPU-heavy, real time"),
@@ -68,6 +85,7 @@ TITLES = {
     "W4": "four senders, four receivers, two threads",
     "W5": "capacity 1",
     "W6": "a stream with four receivers on two threads",
+    "W7": "a bus",
     "W8": "100,000 idle channels, each with a suspended receiver",
     "W11": "adaptive beside fixed strategies",
 }
@@ -92,8 +110,8 @@ def limit_of(results, payload):
 def label_of(result):
     variant = result["variant"].replace("_", " ")
     name = NAMES.get(result["subject"], result["subject"])
-    # In W5 these say only which part of the picture it is.
-    if result["subject"] != "weir" and result["id"] == "W5":
+    # These say only which part of the picture it is.
+    if (result["subject"] != "weir" and result["id"] == "W5") or (result["id"] == "W7" and result["job"] == "publish"):
         variant = ""
     if result["id"] == "W5":
         variant = variant.removesuffix(" request")
@@ -221,6 +239,8 @@ def draw_workload(workload, all_results, machine, path):
     )
     for row, (chosen, name) in enumerate(parts):
         for column, (payload, payload_name) in enumerate(payloads.items()):
+            if not any(r["payload"] == payload for r in chosen):
+                continue
             axis = figure.add_subplot(grid[row, column])
             draw_part(axis, chosen, payload, figure_name, f"{name}, {payload_name}" if name else payload_name)
     if figure_name == "bytes":

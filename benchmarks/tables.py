@@ -4,12 +4,15 @@
 import json
 import sys
 
-PARTS = ("job", "threads", "work_ns", "collection", "phase", "clock")
+PARTS = ("job", "threads", "handlers", "depth", "work_ns", "collection", "phase", "clock")
 TITLES = {
     "ns_per_event": "ns an event",
     "ns_per_value": "ns a value",
     "bytes": "bytes",
     "resident_bytes": "resident bytes",
+    "given_back": "given back",
+    "resident_given_back": "of what was resident",
+    "trimmed_given_back": "after malloc_trim",
 }
 
 
@@ -40,6 +43,14 @@ def allocations(result):
 
 def part_name(part):
     fields = dict(part)
+    if "handlers" in fields:
+        threads = "on one thread" if fields["threads"] == 1 else "to another thread"
+        return f"publish {threads}, {fields['handlers']} handler{'s' if fields['handlers'] > 1 else ''}"
+    if "depth" in fields:
+        name = "a handler publishes the next" if fields["job"] == "depth" else "pop and push of the bare queue"
+        return f"{name}, depth {fields['depth']:,}"
+    if fields.get("job") == "burst":
+        return "a burst of 1,000,000"
     if "job" in fields:
         threads = "one thread" if fields["threads"] == 1 else "two threads"
         return f"{fields['job'].replace('_', ' ')}, {threads}"
@@ -71,7 +82,7 @@ def print_part(results, part):
         rows.setdefault((result["subject"], result["variant"]), {})[result["payload"]] = result
     shown = [payloads for payloads in rows.values() if not all(r.get("absent") for r in payloads.values())]
     first = next(iter(shown[0].values()))
-    figures = ["bytes", "resident_bytes", "ns_per_value"] if "bytes" in first else ["ns_per_event"]
+    figures = [figure for figure in TITLES if figure in first]
     to = first["ratio"]["to"] if "ratio" in first else None
 
     both = any("p64" in payloads for payloads in rows.values())

@@ -12,6 +12,7 @@ namespace weir_bench {
 [[nodiscard]] std::vector<Group> w4_groups();
 [[nodiscard]] std::vector<Group> w5_groups();
 [[nodiscard]] std::vector<Group> w6_groups();
+[[nodiscard]] std::vector<Group> w7_groups();
 [[nodiscard]] std::vector<Group> w8_groups();
 [[nodiscard]] std::vector<Group> w11_groups();
 

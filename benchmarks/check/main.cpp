@@ -39,6 +39,15 @@ void check_timeline(const Json& timeline) {
   }
 }
 
+// What a workload reports in place of a time for each event.
+std::vector<std::string> figures_of(const Json& result) {
+  if (result["id"] == "W8") return {"bytes", "resident_bytes", "ns_per_value"};
+  if (result["id"] == "W7" && result["job"] == "burst") {
+    return {"bytes", "resident_bytes", "given_back", "resident_given_back", "trimmed_given_back"};
+  }
+  return {};
+}
+
 void check_result(const Json& result) {
   for (const char* name : {"id", "payload", "subject", "variant"}) {
     expect(result.contains(name) && result[name].is_string(), name, result);
@@ -49,11 +58,11 @@ void check_result(const Json& result) {
     expect(result["subject"] != "weir", "weir itself is absent", result);
     return;
   }
-  if (result["id"] == "W8") {
-    for (const char* name : {"bytes", "resident_bytes", "ns_per_value"}) {
+  if (const auto figures = figures_of(result); !figures.empty()) {
+    for (const std::string& name : figures) {
       expect(result.contains(name) && is_spread(result[name]), name, result);
     }
-    expect(!result.contains("ns_per_event"), "a time in place of bytes", result);
+    expect(!result.contains("ns_per_event"), "a time in place of its figures", result);
   } else {
     expect(result.contains("ns_per_event") && is_spread(result["ns_per_event"]), "ns_per_event", result);
     expect(result["ns_per_event"]["min"] > 0, "no time at all", result);
@@ -68,8 +77,9 @@ void check_result(const Json& result) {
 // What a plot or a comparison looks a result up by; a second one of the same name would hide the first.
 std::string name_of(const Json& result) {
   Json name = result;
-  for (const char* figure : {"events", "ns_per_event", "ratio", "allocs_per_event", "bystander", "absent", "why",
-                             "bytes", "resident_bytes", "ns_per_value", "timeline"}) {
+  for (const std::string& figure : figures_of(result)) name.erase(figure);
+  for (const char* figure :
+       {"events", "ns_per_event", "ratio", "allocs_per_event", "bystander", "absent", "why", "timeline"}) {
     name.erase(figure);
   }
   return name.dump();
@@ -89,6 +99,7 @@ void check_workload(const std::string& id, const Json& results) {
   std::set<std::string> wanted;
   if (id == "W1") wanted = {"local", "local_bulk", "shared", "shared_bulk"};
   if (id == "W2" || id == "W3" || id == "W4") wanted = {"shared", "shared_bulk"};
+  if (id == "W7") wanted = {"another_thread", "one_thread", "normal", "mixed", "burst"};
   if (id == "W5" || id == "W8") wanted = {"local", "shared"};
   if (id == "W11") wanted = {"adaptive", "adaptive_batched", "serial", "parallel_2", "batched_64"};
   expect(std::includes(variants.begin(), variants.end(), wanted.begin(), wanted.end()), id + " lacks a variant",
