@@ -3,13 +3,13 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <stdexcept>
 #include <vector>
 #include <weir/asio.hpp>
 #include <weir/bus/priority_event_bus.hpp>
 #include <weir/core/spawn.hpp>
 #include <weir/core/task.hpp>
+#include <weir/core/timer.hpp>
 
 #include "bus_job.hpp"
 #include "crew.hpp"
@@ -33,12 +33,23 @@ template <class T, class Bus>
 }
 
 template <class T, class Bus>
-weir::Task<> weir_publish(Bus& bus, std::uint64_t events) {
-  for (U64 i = 0; i < events; ++i) co_await bus.template publish_as<T>(bus_topic, i);
-  co_await bus.drain();
+weir::Task<> weir_publish(Bus& bus, std::uint64_t first, std::uint64_t last) {
+  for (U64 i = first; i < last; ++i) co_await bus.template publish_as<T>(bus_topic, i);
 }
 
-/// The publisher on one thread, the bus and its worker on another. The clock stops when the last handler has returned.
+/// The clock starts when a bus has been full once, so that it has what it needs, and stops when the last handler has
+/// returned.
+template <class T, class Bus>
+weir::Task<> weir_measure_publishing(Bus& bus, std::uint64_t events, Sample& sample) {
+  co_await weir_publish<T>(bus, 0, default_capacity);
+  for (auto stats = bus.stats(); stats.completed != default_capacity; stats = bus.stats()) co_await weir::yield();
+  const Measurement measurement;
+  co_await weir_publish<T>(bus, default_capacity, default_capacity + events);
+  co_await bus.drain();
+  sample = measurement.finish(events);
+}
+
+/// The publisher on one thread, the bus and its worker on another.
 template <class T, class Bus>
 [[nodiscard]] Sample run_weir_bus(std::uint64_t events, std::size_t handlers) {
   asio::thread_pool bus_thread(1);
@@ -46,11 +57,13 @@ template <class T, class Bus>
   U64 sum = 0;
   Bus bus(bus_thread, {.workers = 1, .capacity = default_capacity});
   const auto subscriptions = weir_subscribe<T>(bus, handlers, sum);
-  const Sample sample = measure_on_pool(events, publisher_thread, nullptr, 1, [&](Crew& crew) {
-    weir::spawn(publisher_thread, weir_publish<T>(bus, events), crew.on_finish());
-  });
+  Sample sample;
+  Crew crew(1);
+  weir::spawn(publisher_thread, weir_measure_publishing<T>(bus, events, sample), crew.on_finish());
+  publisher_thread.join();
   bus_thread.join();
-  expect_delivered(handlers * expected_digest<T>(events), sum);
+  crew.rethrow();
+  expect_delivered(handlers * expected_digest<T>(default_capacity + events), sum);
   return sample;
 }
 
@@ -60,9 +73,12 @@ template <class T, class Bus>
   U64 sum = 0;
   Bus bus(context, {.workers = 1, .capacity = default_capacity});
   const auto subscriptions = weir_subscribe<T>(bus, handlers, sum);
-  const Sample sample = measure_on_one_thread(
-      events, context, [&](auto done) { weir::spawn(context, weir_publish<T>(bus, events), done); });
-  expect_delivered(handlers * expected_digest<T>(events), sum);
+  Sample sample;
+  Crew crew(1);
+  weir::spawn(context, weir_measure_publishing<T>(bus, events, sample), crew.on_finish());
+  context.run();
+  crew.rethrow();
+  expect_delivered(handlers * expected_digest<T>(default_capacity + events), sum);
   return sample;
 }
 
