@@ -10,6 +10,8 @@
 #include <weir/bus/event_context.hpp>
 #include <weir/bus/event_payload.hpp>
 #include <weir/bus/event_ticket.hpp>
+#include <weir/bus/plugin_options.hpp>
+#include <weir/bus/plugin_scope.hpp>
 #include <weir/bus/priority_event_bus.hpp>
 #include <weir/bus/subscription.hpp>
 #include <weir/bus/topic.hpp>
@@ -27,6 +29,7 @@
 #include <weir/core/cancellation_interop.hpp>
 #include <weir/core/circuit_breaker.hpp>
 #include <weir/core/error.hpp>
+#include <weir/core/frame_memory.hpp>
 #include <weir/core/generator.hpp>
 #include <weir/core/home.hpp>
 #include <weir/core/home_executor.hpp>

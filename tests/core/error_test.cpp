@@ -10,10 +10,11 @@
 namespace {
 
 constexpr weir::Errc all[] = {
-    weir::Errc::cancelled,        weir::Errc::timed_out,    weir::Errc::channel_closed, weir::Errc::channel_full,
-    weir::Errc::invalid_argument, weir::Errc::empty_handle, weir::Errc::task_consumed,  weir::Errc::would_deadlock,
-    weir::Errc::stalled,          weir::Errc::lagged,       weir::Errc::disconnected,   weir::Errc::collection_full,
-    weir::Errc::circuit_open,     weir::Errc::bus_closed,   weir::Errc::queue_full,     weir::Errc::wrong_payload};
+    weir::Errc::cancelled,        weir::Errc::timed_out,      weir::Errc::channel_closed, weir::Errc::channel_full,
+    weir::Errc::invalid_argument, weir::Errc::empty_handle,   weir::Errc::task_consumed,  weir::Errc::would_deadlock,
+    weir::Errc::stalled,          weir::Errc::lagged,         weir::Errc::disconnected,   weir::Errc::collection_full,
+    weir::Errc::circuit_open,     weir::Errc::bus_closed,     weir::Errc::queue_full,     weir::Errc::wrong_payload,
+    weir::Errc::quota_exceeded,   weir::Errc::handler_failed, weir::Errc::no_handler,     weir::Errc::no_reply};
 
 }  // namespace
 
@@ -47,6 +48,10 @@ TEST_CASE("error: each value equals the standard's condition") {
   CHECK(make_error_code(weir::Errc::bus_closed) == std::errc::broken_pipe);
   CHECK(make_error_code(weir::Errc::queue_full) == std::errc::no_buffer_space);
   CHECK(make_error_code(weir::Errc::wrong_payload) == std::errc::invalid_argument);
+  CHECK(make_error_code(weir::Errc::quota_exceeded) == std::errc::no_buffer_space);
+  CHECK(make_error_code(weir::Errc::handler_failed) == std::errc::io_error);
+  CHECK(make_error_code(weir::Errc::no_handler) == std::errc::host_unreachable);
+  CHECK(make_error_code(weir::Errc::no_reply) == std::errc::no_message);
   CHECK(make_error_code(weir::Errc::cancelled) != std::errc::timed_out);
   CHECK(weir::error_category().default_error_condition(12345).category() == weir::error_category());
 }

@@ -1,4 +1,4 @@
-#include <weir/core/detail/frame_memory.hpp>
+#include <weir/core/frame_memory.hpp>
 
 #include <array>
 #include <atomic>
@@ -174,7 +174,7 @@ TEST_CASE("frame_memory: a thread keeps no more than its share of each class, an
   for (const std::size_t size : {std::size_t{1}, std::size_t{64}, std::size_t{200}, FramePool::largest}) {
     constexpr std::size_t count = 1000;
     std::vector<void*> blocks(count);
-    FramePool::clear();
+    weir::release_frame_memory();
     for (int round = 0; round < 2; ++round) {
       const AllocationCounter counter;
       for (auto& block : blocks) block = FramePool::allocate(size);

@@ -38,7 +38,7 @@ enum class EventOutcome : std::uint8_t {
   timed_out,  ///< its run timeout passed, and something was cut short by it
   expired,    ///< its time to live passed before it started
   dropped,    ///< an overflow policy gave its room to another
-  discarded,  ///< it was queued when the bus was aborted or destroyed
+  discarded,  ///< it was queued when the bus was aborted or destroyed, or its plugin was closed
 };
 
 [[nodiscard]] constexpr std::string_view name_of(EventOutcome outcome) noexcept {

@@ -13,6 +13,7 @@
 #include <string_view>
 #include <utility>
 
+#include <weir/bus/detail/event_owner.hpp>
 #include <weir/bus/event_payload.hpp>
 #include <weir/bus/topic.hpp>
 #include <weir/core/cancellation.hpp>
@@ -58,6 +59,7 @@ struct EventExtras {
   std::optional<std::chrono::steady_clock::duration> time_to_live;
   std::optional<std::chrono::steady_clock::duration> run_timeout;
   CancellationToken token;
+  OwnedEvent owned;
 };
 
 }  // namespace detail
@@ -202,6 +204,15 @@ class Event {
     if (owns_topic_ || !topic_) return;
     topic_ = detail::TopicText::make(topic_->view());
     owns_topic_ = true;
+  }
+  /// For buses: whose it is besides. Allocates what the rarer properties need.
+  void own(detail::EventOwner& owner) { extras().owned.owner = &owner; }
+  [[nodiscard]] detail::OwnedEvent* owned() noexcept {
+    return extras_ && extras_->owned.owner ? &extras_->owned : nullptr;
+  }
+  /// For buses: it has no owner any more, who is returned.
+  [[nodiscard]] detail::EventOwner* disown() noexcept {
+    return extras_ ? std::exchange(extras_->owned.owner, nullptr) : nullptr;
   }
 
  private:

@@ -23,6 +23,9 @@ namespace weir {
 namespace detail {
 
 template <class Order>
+class Bus;
+
+template <class Order>
 struct DrainRegistration {
   static constexpr const char* what = "drain of a bus";
 
@@ -76,6 +79,18 @@ Task<DrainReport> drain_bus(std::shared_ptr<BusCore<Order>> core, std::optional<
   report.complete = true;
   co_return report;
 }
+
+/// For the parts of the library that work on a bus: what it is made of.
+struct BusParts {
+  template <class Order>
+  [[nodiscard]] static const auto& core(const Bus<Order>& bus) noexcept {
+    return bus.core_;
+  }
+  template <class Order>
+  [[nodiscard]] static const auto& executor(const Bus<Order>& bus) noexcept {
+    return bus.executor_;
+  }
+};
 
 /// What every bus can do. `Order` says which event is the next.
 template <class Order>
@@ -209,6 +224,8 @@ class Bus {
   [[nodiscard]] const BusOptions& options() const noexcept { return core_->options(); }
 
  protected:
+  friend struct BusParts;
+
   using Core = BusCore<Order>;
 
   template <ExecutorSource E>
@@ -244,14 +261,7 @@ class Bus {
   template <class P, class Predicate, class F>
   Subscription subscribe_with(std::string_view pattern, Predicate&& predicate, F&& handler,
                               const SubscribeOptions& options) {
-    static_assert(takes_payload<P, std::decay_t<F>>,
-                  "a handler takes a weir::EventContext&, or for a Topic<P> a const P& and perhaps an EventContext&");
-    check_pattern(pattern);
-    auto made = std::make_unique<BusHandlerOf<P, std::decay_t<Predicate>, std::decay_t<F>>>(
-        static_cast<Predicate&&>(predicate), static_cast<F&&>(handler));
-    made->pattern = pattern;
-    made->phase = options.phase;
-    made->once = options.once;
+    auto made = make_handler<P>(pattern, static_cast<Predicate&&>(predicate), static_cast<F&&>(handler), options);
     BusHandler* const subscribed = made.get();
     core_->subscribe(std::move(made));
     return Subscription(core_, subscribed);

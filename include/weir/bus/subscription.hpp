@@ -2,6 +2,7 @@
 #pragma once
 
 #include <memory>
+#include <string_view>
 #include <utility>
 
 #include <weir/bus/detail/bus_operations.hpp>
@@ -140,6 +141,20 @@ class BusHandlerOf final : public BusHandler {
   [[no_unique_address]] Predicate predicate_;
   F function_;
 };
+
+template <class P, class Predicate, class F>
+[[nodiscard]] std::unique_ptr<BusHandler> make_handler(std::string_view pattern, Predicate&& predicate, F&& function,
+                                                       const SubscribeOptions& options) {
+  static_assert(takes_payload<P, std::decay_t<F>>,
+                "a handler takes a weir::EventContext&, or for a Topic<P> a const P& and perhaps an EventContext&");
+  check_pattern(pattern);
+  auto made = std::make_unique<BusHandlerOf<P, std::decay_t<Predicate>, std::decay_t<F>>>(
+      static_cast<Predicate&&>(predicate), static_cast<F&&>(function));
+  made->pattern = pattern;
+  made->phase = options.phase;
+  made->once = options.once;
+  return made;
+}
 
 }  // namespace detail
 }  // namespace weir

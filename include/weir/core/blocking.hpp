@@ -43,8 +43,8 @@ namespace weir {
 /// Thread-safe.
 class BlockingService final : public asio::execution_context::service {
  public:
-  /// The key under which Asio keeps the service.
-  static inline asio::execution_context::id id;
+  /// The key under which Asio keeps the service: its type, so that a shared object with a copy of this finds it.
+  static inline asio::detail::service_id<BlockingService> id;
 
   /// One function to be run. Intrusive: it lives in what waits for it.
   struct Job {

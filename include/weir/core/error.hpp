@@ -28,6 +28,10 @@ enum class Errc {
   bus_closed,        ///< the bus was drained, aborted or destroyed (`broken_pipe`)
   queue_full,        ///< no room in the bus for this priority, and its policy is not to wait (`no_buffer_space`)
   wrong_payload,     ///< an event carries something else than was asked for (`invalid_argument`)
+  quota_exceeded,    ///< a plugin has as many events queued as it may have (`no_buffer_space`)
+  handler_failed,    ///< a handler threw; the message says what (`io_error`)
+  no_handler,        ///< nobody is there to answer a request (`host_unreachable`)
+  no_reply,          ///< the handlers of a request have returned, and none replied (`no_message`)
 };
 
 namespace detail {
@@ -70,6 +74,14 @@ class ErrorCategory final : public std::error_category {
         return "the queue of the bus is full";
       case Errc::wrong_payload:
         return "the event carries another type";
+      case Errc::quota_exceeded:
+        return "the plugin has as many events queued as it may have";
+      case Errc::handler_failed:
+        return "a handler failed";
+      case Errc::no_handler:
+        return "nobody is there to answer the request";
+      case Errc::no_reply:
+        return "no handler replied to the request";
     }
     return "unknown error";
   }
@@ -106,6 +118,14 @@ class ErrorCategory final : public std::error_category {
         return std::errc::no_buffer_space;
       case Errc::wrong_payload:
         return std::errc::invalid_argument;
+      case Errc::quota_exceeded:
+        return std::errc::no_buffer_space;
+      case Errc::handler_failed:
+        return std::errc::io_error;
+      case Errc::no_handler:
+        return std::errc::host_unreachable;
+      case Errc::no_reply:
+        return std::errc::no_message;
     }
     return {value, *this};
   }

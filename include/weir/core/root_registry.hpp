@@ -14,8 +14,8 @@ namespace weir {
 /// A service of each execution context that has roots. Thread-safe.
 class RootRegistry final : public asio::execution_context::service {
  public:
-  /// The key under which Asio keeps the service.
-  static inline asio::execution_context::id id;
+  /// The key under which Asio keeps the service: its type, so that a shared object with a copy of this finds it.
+  static inline asio::detail::service_id<RootRegistry> id;
 
   explicit RootRegistry(asio::execution_context& context)
       : asio::execution_context::service(context), roots_(std::make_shared<Roots>()) {}

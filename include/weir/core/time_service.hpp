@@ -49,8 +49,8 @@ class TimeService final : public asio::execution_context::service {
   using TimePoint = Clock::time_point;
   using Duration = Clock::duration;
 
-  /// The key under which Asio keeps the service.
-  static inline asio::execution_context::id id;
+  /// The key under which Asio keeps the service: its type, so that a shared object with a copy of this finds it.
+  static inline asio::detail::service_id<TimeService> id;
 
   /// Where the time comes from. The default is `Clock` and one `asio::steady_timer` for the whole context.
   struct Backend {

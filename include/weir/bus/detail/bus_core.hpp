@@ -106,7 +106,8 @@ class BusCore final : public BusBase {
   /// Admits the event, or says why not in `p`. `by`: where the publisher runs, if that is known; a handler of this bus
   /// may publish while it is drained. Strong guarantee.
   Admission admit(Draft& draft, TimePoint now, Home* by, BusAfter& after, Publisher& p) {
-    if (closed_ || (draining_ && !(by && BusWorker::at(*by, this)))) {
+    const OwnedEvent* const owned = draft.event->owned();
+    if (closed_ || (draining_ && !(by && BusWorker::at(*by, this))) || (owned && owned->owner->ended)) {
       p.error = Errc::bus_closed;
       return Admission::refused;
     }
@@ -209,6 +210,12 @@ class BusCore final : public BusBase {
   /// No lock is held. What does not fit into the channel is only counted.
   void bury(Event& event, const std::exception_ptr& error) noexcept {
     if (!dead_letters_) return;
+    if (EventOwner* const owner = event.disown()) {
+      // What is a plugin's does not get into the hands of those who do not know when that goes.
+      event.payload().reset();
+      event.token(CancellationToken());
+      owner->gone();
+    }
     try {
       event.detach();
       DeadEvent dead(std::move(event), error);
@@ -322,6 +329,71 @@ class BusCore final : public BusBase {
     forget_place(waiter);
   }
 
+  // What belongs to an owner, such as a plugin. With the lock held.
+
+  /// Takes out its handlers; says how many there were. O(its own, and topics and handlers for each).
+  std::size_t remove_handlers(const EventOwner& owner, BusAfter& after) noexcept {
+    std::size_t count = 0;
+    for (; BusHandler* const handler = table_.find(owner); ++count) remove_handler(*handler, after);
+    return count;
+  }
+  /// Ends its queued events, and refuses those of its that wait for room or are still to come; says how many events
+  /// there were. O(its own, and publishers that wait).
+  std::size_t withdraw(EventOwner& owner, BusAfter& after) noexcept {
+    owner.ended = true;
+    for (Class& c : classes_) {
+      for (BusWaiter* next = c.publishers.first; next;) {
+        auto& p = static_cast<Publisher&>(*next);
+        next = next->next;
+        const OwnedEvent* const owned = p.draft->event->owned();
+        if (!owned || owned->owner != &owner) continue;
+        c.publishers.remove(p);
+        p.for_room = false;
+        p.error = Errc::bus_closed;
+        tell(p, after);
+      }
+    }
+    std::size_t count = 0;
+    for (; OwnedEvent* const owned = owner.first_event; ++count) {
+      end_queued(static_cast<Record&>(*owned->record), EventOutcome::discarded, after);
+    }
+    distribute(after);
+    return count;
+  }
+  /// Calls `visit(id, topic, started)` for each of its events that runs.
+  template <class Visit>
+  void for_each_running(const EventOwner& owner, Visit&& visit) const {
+    for (const BusWorker* worker = workers_; worker; worker = worker->next) {
+      if (!worker->record || worker->event_owner != &owner) continue;
+      visit(worker->record->number(), worker->record->entry->text->view(), worker->started);
+    }
+  }
+  /// Cancels its events that run. Takes the lock itself.
+  void interrupt(const EventOwner& owner) noexcept {
+    {
+      BusAfter after;
+      const std::lock_guard lock(mutex);
+      for (BusWorker* worker = workers_; worker; worker = worker->next) {
+        if (worker->record && worker->event_owner == &owner) interrupt(*worker, after);
+      }
+    }
+    tell_running(&owner);
+  }
+
+  // Waits that others end. With the lock held.
+
+  /// A handler that waits gives its place to another, unless the answer is not `waits`.
+  BusWait begin_wait(BusWaiter& waiter, bool worker_made, BusAfter& after) noexcept {
+    const BusWait wait = lend(waiter, worker_made);
+    if (wait == BusWait::waits && waiter.lender) distribute(after);
+    return wait;
+  }
+  void end_wait(BusWaiter& waiter, BusAfter& after) noexcept { tell(waiter, after); }
+  /// Its frame goes, perhaps before it got its place back.
+  void forget_wait(BusWaiter& waiter) noexcept { forget_place(waiter); }
+
+  [[nodiscard]] bool closed() const noexcept { return closed_; }
+
   void add_worker(Home& home) override {
     spawn(home.base_executor(), run_bus_worker(std::static_pointer_cast<BusCore>(shared_from_this())), asio::detached);
   }
@@ -415,9 +487,12 @@ class BusCore final : public BusBase {
   static void prepare(BusAfter& after) noexcept {
     after.destroy = [](RecordBase& record) noexcept {
       EventState* const state = record.state;
+      const OwnedEvent* const owned = record.event.owned();
+      EventOwner* const owner = owned ? owned->owner : nullptr;
       static_cast<Record&>(record).~Record();
       ::operator delete(static_cast<void*>(static_cast<Record*>(&record)));
       if (state) state->release();
+      if (owner) owner->gone();
     };
   }
 
@@ -465,6 +540,7 @@ class BusCore final : public BusBase {
       record->state->record = record;
     }
     queue_.push(*record);
+    if (OwnedEvent* const owned = record->event.owned()) owned->owner->enter(*owned, *record);
     ++entry.events;
     ++pending_;
     Class& c = classes_[index];
@@ -570,6 +646,7 @@ class BusCore final : public BusBase {
     --record.entry->events;
     if (const auto key = record.event.key(); !key.empty()) leave_key(keys_.find(key)->second);
     if (record.state) settle(*record.state, outcome, after);
+    if (OwnedEvent* const owned = record.event.owned()) owned->owner->leave(*owned, after);
     record.next = after.dead;
     after.dead = &record;
     if (--pending_ == 0) wake_drainers(after);
@@ -612,7 +689,7 @@ class BusCore final : public BusBase {
         continue;
       }
       since_oldest_ = options_.quota != 0 && since_oldest_ >= options_.quota ? 0 : since_oldest_ + 1;
-      start(worker, *record, index, now);
+      start(worker, *record, index, now, after);
       give_room(index, now, after);
       return true;
     }
@@ -639,7 +716,7 @@ class BusCore final : public BusBase {
     end_removed(record, expired ? EventOutcome::expired : EventOutcome::cancelled, after);
     return true;
   }
-  void start(BusWorker& worker, Record& record, std::size_t index, TimePoint now) noexcept {
+  void start(BusWorker& worker, Record& record, std::size_t index, TimePoint now, BusAfter& after) noexcept {
     worker.record = &record;
     worker.event = &record.event;
     worker.state = record.state;
@@ -654,6 +731,9 @@ class BusCore final : public BusBase {
     worker.cut_reason.store(Errc{}, std::memory_order_relaxed);
     worker.position.store(0, std::memory_order_relaxed);
     if (record.state) record.state->worker = &worker;
+    OwnedEvent* const owned = record.event.owned();
+    worker.event_owner = owned ? owned->owner : nullptr;
+    if (owned) owned->owner->leave(*owned, after);
     take_place(worker);
     BusStats& stats = classes_[index].stats;
     --stats.queued;
@@ -684,7 +764,9 @@ class BusCore final : public BusBase {
     --record.entry->events;
     if (EventState* const state = std::exchange(worker.state, nullptr)) {
       settle(*state, outcome, after);
-      // The source, whose end may tell others, is released after the lock.
+    }
+    if (record.state || record.event.owned()) {
+      // The source, whose end may tell others, and what is a plugin's, are released after the lock.
       record.next = after.dead;
       after.dead = &record;
     }
@@ -861,14 +943,17 @@ class BusCore final : public BusBase {
     worker.interrupt_pending = true;
     after.wakes.add(*worker.home, worker.interrupt);
   }
-  /// The tokens of what ran at the end of the bus, each outside of the lock.
-  void tell_running() noexcept {
+  /// The tokens of what ran at the end of the bus, or of an owner, each outside of the lock.
+  void tell_running(const EventOwner* owner = nullptr) noexcept {
     for (;;) {
       std::optional<CancellationSource> source;
       {
         const std::lock_guard lock(mutex);
         BusWorker* worker = workers_;
-        while (worker && (!worker->record || worker->told)) worker = worker->next;
+        const auto is_told = [owner](const BusWorker& w) {
+          return !w.record || w.told || (owner && w.event_owner != owner);
+        };
+        while (worker && is_told(*worker)) worker = worker->next;
         if (!worker) return;
         worker->told = true;
         source = worker->token_source();

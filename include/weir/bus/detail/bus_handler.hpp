@@ -44,6 +44,8 @@ struct BusHandler {
   std::atomic<bool> gone{false};
   std::uint32_t refs = 1;
   BusHandler* next_dead = nullptr;
+  /// Whose it is, if it is a plugin's.
+  const EventOwner* owner = nullptr;
 };
 
 /// What is destroyed when the lock has been let go of, because it is the users'.
@@ -156,6 +158,13 @@ class TopicTable {
       }
     }
     trash.release(handler);
+  }
+
+  /// One of the subscribed handlers of an owner, or null. O(handlers).
+  [[nodiscard]] BusHandler* find(const EventOwner& owner) const noexcept {
+    const auto found = std::find_if(handlers_.begin(), handlers_.end(),
+                                    [&owner](const BusHandler* handler) { return handler->owner == &owner; });
+    return found == handlers_.end() ? nullptr : *found;
   }
 
   /// An event has ended that ran with the list.

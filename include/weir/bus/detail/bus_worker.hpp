@@ -107,6 +107,7 @@ struct BusWorker : RunningEvent {
   RecordBase* record = nullptr;
   TopicEntry::Handlers* handlers = nullptr;
   EventState* state = nullptr;
+  EventOwner* event_owner = nullptr;
   KeyedEvents* key = nullptr;
   std::size_t class_index = 0;
   TimeService::TimePoint started{};

@@ -18,8 +18,8 @@ namespace weir::detail {
 
 class AsyncRegistry final : public asio::execution_context::service {
  public:
-  /// The key under which Asio keeps the service.
-  static inline asio::execution_context::id id;
+  /// The key under which Asio keeps the service: its type, so that a shared object with a copy of this finds it.
+  static inline asio::detail::service_id<AsyncRegistry> id;
 
   struct Entry {
     Entry* prev = nullptr;
