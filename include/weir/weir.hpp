@@ -3,6 +3,8 @@
 #pragma once
 
 #include <weir/asio.hpp>
+#include <weir/bus/batch.hpp>
+#include <weir/bus/batch_ticket.hpp>
 #include <weir/bus/bus_options.hpp>
 #include <weir/bus/dead_event.hpp>
 #include <weir/bus/event.hpp>

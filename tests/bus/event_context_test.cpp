@@ -8,6 +8,12 @@ namespace {
 
 struct Running : weir::detail::RunningEvent {
   weir::CancellationToken token() override { return source.token(); }
+  weir::Task<weir::EventId> publish(weir::Event&&) override { return {}; }
+  weir::PublishResult try_publish(weir::Event&& event_to_be) override {
+    published = std::move(event_to_be).type();
+    return {7, {}};
+  }
+  std::string published;
   weir::CancellationSource source;
 };
 
@@ -28,6 +34,8 @@ TEST_CASE("event_context: shows the event, its token and its end") {
   CHECK_FALSE(context.token().cancelled());
   running.source.cancel();
   CHECK(context.token().cancelled());
+  CHECK(context.try_publish("a.c", 1).id == 7);
+  CHECK(running.published == "a.c");
   context.stop_propagation();
   CHECK(running.stopped);
 }

@@ -1,6 +1,7 @@
 /// What a bus is asked for, what it answers, and what it counts.
 #pragma once
 
+#include <algorithm>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
@@ -74,6 +75,20 @@ struct PublishResult {
   [[nodiscard]] explicit operator bool() const noexcept { return !error; }
 };
 
+/// What became of the batches of a bus.
+struct BatchStats {
+  using Duration = std::chrono::steady_clock::duration;
+
+  std::size_t running = 0;  ///< admitted, at least in part, and not over
+  std::uint64_t committed = 0;
+  std::uint64_t rolled_back = 0;
+  std::uint64_t incomplete = 0;  ///< rolled back, but for something that could not be undone
+  std::uint64_t refused = 0;     ///< nothing of it was admitted
+  /// From admission to the end, of those whose publisher waited for it.
+  Duration ran{};
+  Duration longest_run{};
+};
+
 /// What happened to the events of one priority, or of all. They add up at any moment:
 /// `admitted == queued + running + completed + failed + cancelled + timed_out + expired + dropped + discarded`.
 struct BusStats {
@@ -94,6 +109,8 @@ struct BusStats {
   Duration longest_wait{};
   Duration ran{};
   Duration longest_run{};
+  /// Only in those of all priorities together.
+  BatchStats batches;
 
   void add(const BusStats& other) noexcept {
     admitted += other.admitted;

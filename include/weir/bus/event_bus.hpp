@@ -5,13 +5,18 @@
 #include <concepts>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
 #include <weir/asio.hpp>
+#include <weir/bus/batch.hpp>
+#include <weir/bus/batch_ticket.hpp>
 #include <weir/bus/bus_options.hpp>
 #include <weir/bus/dead_event.hpp>
+#include <weir/bus/detail/bus_batch_operations.hpp>
 #include <weir/bus/detail/bus_operations.hpp>
 #include <weir/bus/event.hpp>
 #include <weir/bus/event_context.hpp>
@@ -172,6 +177,64 @@ class Bus {
     return spawn(executor_, publish_later(core_, std::move(event)), static_cast<CompletionToken&&>(token));
   }
 
+  /// Publishes the events together, and resumes with a `BatchReport` when the batch has ended: see `BatchMode` for what
+  /// its events have to do with one another, and docs/rollback.md for sagas. The events are moved from when they are
+  /// admitted.
+  ///
+  ///     auto batch = bus.publish_batch(std::move(events), weir::BatchMode::saga);
+  ///     const weir::BatchReport report = co_await std::move(batch);
+  ///
+  /// An atomic batch or a saga waits for room for all its events, in its turn; where the policy is to drop what is old
+  /// it makes room, where it is to reject or to drop what is new it is refused with `Errc::queue_full`. A handler of
+  /// this bus gives up its worker while it waits.
+  ///
+  /// The call throws `Error(Errc::invalid_argument)` for a batch of none, an event without a topic, or options out of
+  /// their range. The await throws when nothing was admitted: `Errc::invalid_argument` for an atomic batch or a saga
+  /// that is larger than the capacity, or a saga with a handler that cannot be undone; `Errc::queue_full`,
+  /// `Errc::bus_closed`, `Errc::would_deadlock`, `Errc::cancelled` as `publish` does. Of independent events, those that
+  /// were refused have their error in the report.
+  ///
+  /// When the publisher is cancelled, events that are not admitted are not published. What was admitted of independent
+  /// events or an atomic batch goes on, and `Errc::cancelled` is thrown; a saga is rolled back, and the await gives its
+  /// report all the same. When the publisher's frame is destroyed, what was admitted goes on.
+  ///
+  /// Allocates one block for all events, and theirs. O(events).
+  [[nodiscard]] PendingBatch publish_batch(std::vector<Event>&& events, BatchMode mode,
+                                           const BatchOptions& options = {})
+    requires HasRank<Order>
+  {
+    return make_batch(core_, executor_, BatchEvents(std::move(events)), mode, options);
+  }
+  /// The same for events of the caller's, who keeps them alive until the end of the await, and still has those that
+  /// were not admitted.
+  [[nodiscard]] PendingBatch publish_batch(std::span<Event> events, BatchMode mode, const BatchOptions& options = {})
+    requires HasRank<Order>
+  {
+    return make_batch(core_, executor_, BatchEvents(events), mode, options);
+  }
+  /// A saga, or independent events.
+  [[nodiscard]] PendingBatch publish_batch(std::vector<Event>&& events, std::same_as<bool> auto rollback_on_error)
+    requires HasRank<Order>
+  {
+    return publish_batch(std::move(events), rollback_on_error ? BatchMode::saga : BatchMode::independent);
+  }
+  /// By completion token: `void(std::exception_ptr, BatchReport)`, on the executor of the bus. Its cancellation slot
+  /// cancels the publisher.
+  template <class CompletionToken>
+  auto async_publish_batch(std::vector<Event> events, BatchMode mode, CompletionToken&& token)
+    requires HasRank<Order>
+  {
+    return async_publish_batch(std::move(events), mode, BatchOptions(), static_cast<CompletionToken&&>(token));
+  }
+  template <class CompletionToken>
+  auto async_publish_batch(std::vector<Event> events, BatchMode mode, const BatchOptions& options,
+                           CompletionToken&& token)
+    requires HasRank<Order>
+  {
+    return spawn(executor_, publish_batch_later(core_, executor_, std::move(events), mode, options),
+                 static_cast<CompletionToken&&>(token));
+  }
+
   /// Calls `handler` for the events of the topics that `pattern` chooses (`*` is one level, `>` the rest), as long as
   /// the subscription lives. It takes an `EventContext&`, and is a plain function, which must not block, or returns
   /// something to await. Handlers of different events run at the same time on a pool; guard what they share. What it
@@ -248,14 +311,26 @@ class Bus {
   }
 
   PublishResult try_admit(EventDraft<Order>& draft) {
-    BusAfter after;
-    Core::prepare(after);
-    typename Core::Publisher publisher;
-    const auto now = time_.coarse_now();
-    const std::lock_guard lock(core_->mutex);
-    const auto admission = core_->admit(draft, now, nullptr, after, publisher);
-    if (admission == Core::Admission::full) publisher.error = Errc::queue_full;
-    return {publisher.id, publisher.error};
+    return detail::try_admit(*core_, draft, nullptr, time_.coarse_now());
+  }
+
+  static PendingBatch make_batch(const std::shared_ptr<Core>& core, const asio::any_io_executor& executor,
+                                 BatchEvents events, BatchMode mode, const BatchOptions& options) {
+    check_batch(events.events(), options);
+    BatchRef batch(new BusBatch(mode, options, events.events().size()));
+    {
+      const std::lock_guard lock(core->mutex);
+      core->batches().open(*batch);
+    }
+    if (mode == BatchMode::independent) return {core, batch, publish_each(core, batch, std::move(events))};
+    batch->reserve_blocks(sizeof(typename Core::Record));
+    return {core, batch, publish_whole(core, executor, batch, std::move(events))};
+  }
+  // What is wrong with it goes to the token, too.
+  static Task<BatchReport> publish_batch_later(std::shared_ptr<Core> core, asio::any_io_executor executor,
+                                               std::vector<Event> events, BatchMode mode, BatchOptions options) {
+    auto batch = make_batch(core, executor, BatchEvents(std::move(events)), mode, options);
+    co_return co_await std::move(batch);
   }
 
   template <class P, class Predicate, class F>

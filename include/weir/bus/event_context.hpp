@@ -3,9 +3,12 @@
 
 #include <atomic>
 #include <string_view>
+#include <utility>
 
+#include <weir/bus/bus_options.hpp>
 #include <weir/bus/event.hpp>
 #include <weir/core/cancellation.hpp>
+#include <weir/core/task.hpp>
 
 namespace weir {
 namespace detail {
@@ -17,6 +20,8 @@ struct RunningEvent {
   RunningEvent& operator=(const RunningEvent&) = delete;
 
   virtual CancellationToken token() = 0;
+  virtual Task<EventId> publish(Event&& event) = 0;
+  virtual PublishResult try_publish(Event&& event) = 0;
 
   const Event* event = nullptr;
   bool stopped = false;
@@ -54,6 +59,23 @@ class EventContext {
   [[nodiscard]] CancellationToken token() const { return running_->token(); }
   /// Whether it was. One atomic load.
   [[nodiscard]] bool cancelled() const noexcept { return running_->cut.load(std::memory_order_acquire); }
+  /// Publishes to the bus that the event is of. While a saga runs that the event belongs to it is held back instead: it
+  /// is published when the saga commits, in order, and destroyed when it is rolled back. Gives the event's number, or 0
+  /// for one that was held back. Takes the event at once, and throws what `EventBus::publish` throws. On a
+  /// `BasicPriorityEventBus` it has the rank of the event that is handled. Allocates a task.
+  [[nodiscard]] Task<EventId> publish(Event&& event) { return running_->publish(std::move(event)); }
+  template <class P>
+  [[nodiscard]] Task<EventId> publish(std::string_view topic, P&& payload,
+                                      EventPriority priority = EventPriority::normal) {
+    return running_->publish(Event(topic, static_cast<P&&>(payload), priority));
+  }
+  /// The same without waiting, for plain functions: a result without a number and without an error was held back.
+  PublishResult try_publish(Event&& event) { return running_->try_publish(std::move(event)); }
+  template <class P>
+  PublishResult try_publish(std::string_view topic, P&& payload, EventPriority priority = EventPriority::normal) {
+    return running_->try_publish(Event(topic, static_cast<P&&>(payload), priority));
+  }
+
   /// The handlers that come after this one are not called for this event.
   void stop_propagation() noexcept { running_->stopped = true; }
 

@@ -44,7 +44,9 @@ class EventTicket {
 
   [[nodiscard]] EventId id() const noexcept { return id_; }
   /// Cancelled when the event is.
-  [[nodiscard]] CancellationToken token() const { return state_ ? state_->source.token() : CancellationToken(); }
+  [[nodiscard]] CancellationToken token() const {
+    return state_ && state_->source ? state_->source->token() : CancellationToken();
+  }
 
   /// Cancels the event, if it has not ended. Of all the calls for one event, by whomever, one gets `cancelled`, or
   /// those while it runs get `signalled`; see `CancelAnswer`. Any thread; waits for nothing but a lock. O(1), and

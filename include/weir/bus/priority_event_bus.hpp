@@ -13,7 +13,11 @@
 namespace weir {
 namespace detail {
 
-[[nodiscard]] inline EventStateRef new_state() { return EventStateRef(new EventState); }
+[[nodiscard]] inline EventStateRef new_state() {
+  EventStateRef state(new EventState);
+  state->source.emplace();
+  return state;
+}
 
 }  // namespace detail
 

@@ -5,6 +5,7 @@
 #include <string_view>
 #include <utility>
 
+#include <weir/bus/batch.hpp>
 #include <weir/bus/detail/bus_operations.hpp>
 
 namespace weir {
@@ -107,6 +108,7 @@ class BusHandlerOf final : public BusHandler {
       : predicate_(static_cast<Q&&>(predicate)), function_(static_cast<G&&>(function)) {
     has_predicate = !std::is_same_v<Predicate, AnyEvent>;
     is_coroutine = !std::is_void_v<decltype(invoke(std::declval<EventContext&>()))>;
+    has_compensator = is_compensated<F>;
   }
 
   bool wants(const Event& event) override {
@@ -126,8 +128,28 @@ class BusHandlerOf final : public BusHandler {
       return into_task(invoke(context));
     }
   }
+  Task<> compensate(const Event& event) override {
+    if constexpr (!is_compensated<F>) {
+      return BusHandler::compensate(event);
+    } else if constexpr (std::is_void_v<decltype(undo(event))>) {
+      undo(event);
+      return {};
+    } else {
+      return into_task(undo(event));
+    }
+  }
 
  private:
+  auto undo(const Event& event)
+    requires is_compensated<F>
+  {
+    if constexpr (std::is_void_v<P>) {
+      return function_.compensator(event);
+    } else {
+      return function_.compensator(event.payload().get<P>());
+    }
+  }
+
   auto invoke(EventContext& context) {
     if constexpr (std::is_void_v<P>) {
       return function_(context);

@@ -8,6 +8,7 @@
 #include <weir/bus/bus_options.hpp>
 #include <weir/bus/detail/bus_handler.hpp>
 #include <weir/bus/detail/bus_record.hpp>
+#include <weir/core/task.hpp>
 #include <weir/core/wake_list.hpp>
 
 namespace weir::detail {
@@ -103,6 +104,10 @@ class BusBase : public std::enable_shared_from_this<BusBase> {
   virtual BusWait wait(JoinWaiter& waiter, bool worker_made) = 0;
   virtual bool stop_waiting(JoinWaiter& waiter) noexcept = 0;
   virtual void forget(JoinWaiter& waiter) noexcept = 0;
+
+  /// For the handler of an event that runs: publishes, or holds back in a saga. `event` is moved from at once.
+  virtual Task<EventId> publish_from(BusWorker& worker, Event&& event) = 0;
+  virtual PublishResult try_publish_from(BusWorker& worker, Event&& event) = 0;
 
   /// One more worker, which ends when it finds that there are enough. Not under the lock.
   virtual void add_worker(Home& home) = 0;

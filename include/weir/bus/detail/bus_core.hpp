@@ -35,6 +35,7 @@
 #include <weir/bus/bus_options.hpp>
 #include <weir/bus/dead_event.hpp>
 #include <weir/bus/detail/bus_base.hpp>
+#include <weir/bus/detail/bus_batches.hpp>
 #include <weir/bus/detail/bus_handler.hpp>
 #include <weir/bus/detail/bus_order.hpp>
 #include <weir/bus/detail/bus_record.hpp>
@@ -52,6 +53,11 @@ class BusCore;
 /// A worker's root.
 template <class Order>
 Task<> run_bus_worker(std::shared_ptr<BusCore<Order>> core);
+/// What a handler publishes by its context.
+template <class Order>
+Task<EventId> publish_in_handler(std::shared_ptr<BusCore<Order>> core, BusWorker& worker, Event event);
+template <class Order>
+PublishResult try_publish_in_handler(BusCore<Order>& core, BusWorker& worker, Event&& event);
 
 template <class Order>
 class BusCore final : public BusBase {
@@ -71,6 +77,8 @@ class BusCore final : public BusBase {
     std::error_code error;
     std::exception_ptr exception;
     bool for_room = false;
+    /// Of which this is one of the places in line, instead.
+    BatchPublisher<Order>* batch = nullptr;
   };
   /// Waits until nothing is queued and nothing runs.
   struct DrainWaiter {
@@ -107,7 +115,7 @@ class BusCore final : public BusBase {
   /// may publish while it is drained. Strong guarantee.
   Admission admit(Draft& draft, TimePoint now, Home* by, BusAfter& after, Publisher& p) {
     const OwnedEvent* const owned = draft.event->owned();
-    if (closed_ || (draining_ && !(by && BusWorker::at(*by, this))) || (owned && owned->owner->ended)) {
+    if (!takes_from(by, draft.held_back) || (owned && owned->owner->ended)) {
       p.error = Errc::bus_closed;
       return Admission::refused;
     }
@@ -225,13 +233,17 @@ class BusCore final : public BusBase {
     lost_letters_.fetch_add(1, std::memory_order_relaxed);
   }
 
+  [[nodiscard]] BusBatches<Order>& batches() noexcept { return batches_; }
+
   // Tickets.
 
   CancelResult cancel(EventState& state) override {
+    std::optional<CancellationSource> source;
     {
       BusAfter after;
       prepare(after);
       const std::lock_guard lock(mutex);
+      if (state.batch && state.batch->rolling_back) return {CancelAnswer::refused, {}};
       if (!state.record) {
         if (!state.outcome) return {CancelAnswer::not_found, {}};
         return {CancelAnswer::too_late, state.outcome};
@@ -242,8 +254,9 @@ class BusCore final : public BusBase {
         return {CancelAnswer::cancelled, EventOutcome::cancelled};
       }
       interrupt(*state.worker, after);
+      source = state.worker->token_source();
     }
-    state.source.cancel();
+    if (source) source->cancel();
     return {CancelAnswer::signalled, {}};
   }
 
@@ -307,7 +320,8 @@ class BusCore final : public BusBase {
         throw Error(Errc::would_deadlock, "a handler cannot wait for its own end: another task has to join it");
       }
     }
-    if (!called) return BusWait::done;
+    batches_.check_join(waiter);
+    if (!called && waiter.handler->pins == 0) return BusWait::done;
     if (const BusWait refused = lend(waiter, worker_made); refused != BusWait::waits) return refused;
     waiter.next_waiter = joiners_;
     joiners_ = &waiter;
@@ -345,6 +359,7 @@ class BusCore final : public BusBase {
       for (BusWaiter* next = c.publishers.first; next;) {
         auto& p = static_cast<Publisher&>(*next);
         next = next->next;
+        if (p.batch) continue;
         const OwnedEvent* const owned = p.draft->event->owned();
         if (!owned || owned->owner != &owner) continue;
         c.publishers.remove(p);
@@ -394,6 +409,13 @@ class BusCore final : public BusBase {
 
   [[nodiscard]] bool closed() const noexcept { return closed_; }
 
+  Task<EventId> publish_from(BusWorker& worker, Event&& event) override {
+    return publish_in_handler(std::static_pointer_cast<BusCore>(shared_from_this()), worker, std::move(event));
+  }
+  PublishResult try_publish_from(BusWorker& worker, Event&& event) override {
+    return try_publish_in_handler(*this, worker, std::move(event));
+  }
+
   void add_worker(Home& home) override {
     spawn(home.base_executor(), run_bus_worker(std::static_pointer_cast<BusCore>(shared_from_this())), asio::detached);
   }
@@ -437,8 +459,7 @@ class BusCore final : public BusBase {
       report.complete = quiet();
       close(after);
       for (Class& c : classes_) {
-        while (BusWaiter* const p = c.publishers.first)
-          stop_waiting(static_cast<Publisher&>(*p), Errc::bus_closed, after);
+        while (BusWaiter* const p = c.publishers.first) refuse(static_cast<Publisher&>(*p), Errc::bus_closed, after);
       }
       while (Record* const record = queue_.top()) {
         end_queued(*record, EventOutcome::discarded, after);
@@ -468,9 +489,12 @@ class BusCore final : public BusBase {
 
   void limit(std::size_t index, std::size_t capacity, Overflow overflow) {
     if (capacity == 0) throw Error(Errc::invalid_argument, "the room of a priority is at least 1");
+    BusAfter after;
+    prepare(after);
     const std::lock_guard lock(mutex);
     classes_[index].capacity = capacity;
     classes_[index].overflow = overflow;
+    distribute(after);
   }
   [[nodiscard]] BusStats stats(std::size_t index) const {
     const std::lock_guard lock(mutex);
@@ -480,6 +504,7 @@ class BusCore final : public BusBase {
     const std::lock_guard lock(mutex);
     BusStats all;
     for (const Class& c : classes_) all.add(c.stats);
+    all.batches = batches_.stats();
     return all;
   }
 
@@ -497,6 +522,8 @@ class BusCore final : public BusBase {
   }
 
  private:
+  friend class BusBatches<Order>;
+
   struct FreeBlock {
     FreeBlock* next;
   };
@@ -513,40 +540,38 @@ class BusCore final : public BusBase {
 
   void put(Draft& draft, TopicEntry& entry, std::size_t index, TimePoint now, BusAfter& after) {
     const std::string_view key = draft.event->key();
-    KeyedEvents* keyed = nullptr;
-    if (!key.empty()) {
-      // So that one that waited aside can always get its place back.
-      queue_.reserve_places(std::min<std::size_t>(keyed_events_ + 2, Order::classes == 1 ? keyed_events_ + 2 : 5));
-      const auto place = keys_.try_emplace(std::string(key)).first;
-      keyed = &place->second;
-      keyed->name = &place->first;
-    }
+    KeyedEvents* const keyed = key.empty() ? nullptr : &enter_key(key);
     Record* record = nullptr;
     try {
       queue_.reserve(1);
       void* const memory = take_block();
       record = ::new (memory) Record(std::move(*draft.event), entry, draft.state.get(), draft.rank);
     } catch (...) {
-      if (keyed && keyed->events == 0) keys_.erase(keys_.find(*keyed->name));
+      if (keyed) leave_key(*keyed);
       throw;
     }
-    if (keyed) {
-      ++keyed->events;
-      ++keyed_events_;
-    }
-    record->event.admit(++last_id_, now, *entry.text);
-    if (record->state) {
-      record->state->retain();
-      record->state->record = record;
-    }
-    queue_.push(*record);
-    if (OwnedEvent* const owned = record->event.owned()) owned->owner->enter(*owned, *record);
     ++entry.events;
+    link(*record, index, now);
+    wake_idle(after);
+  }
+  /// What an admission does at its end. Room in the queue has been reserved.
+  void link(Record& record, std::size_t index, TimePoint now) noexcept {
+    record.event.admit(++last_id_, now, *record.entry->text);
+    if (record.state) {
+      record.state->retain();
+      record.state->record = &record;
+      record.state->id = last_id_;
+    }
+    queue_.push(record);
+    if (OwnedEvent* const owned = record.event.owned()) owned->owner->enter(*owned, record);
     ++pending_;
     Class& c = classes_[index];
     ++c.stats.admitted;
     ++c.stats.queued;
-    wake_idle(after);
+  }
+  /// Whether anything is admitted of who publishes at `by`, if that is known.
+  [[nodiscard]] bool takes_from(Home* by, bool held_back) const noexcept {
+    return !closed_ && (!draining_ || held_back || (by && BusWorker::at(*by, this)));
   }
 
   void* take_block() {
@@ -567,7 +592,9 @@ class BusCore final : public BusBase {
     p.id = ++last_id_;
     ++c.stats.admitted;
     ++c.stats.dropped;
-    if (draft.state) settle(*draft.state.get(), EventOutcome::dropped, after);
+    if (!draft.state) return;
+    draft.state->id = p.id;
+    settle(*draft.state.get(), EventOutcome::dropped, after);
   }
   [[nodiscard]] Record* oldest_of(std::size_t index) noexcept {
     return queue_.find_oldest([index](const Record& r) { return Order::class_of(r.rank()) == index; });
@@ -613,6 +640,7 @@ class BusCore final : public BusBase {
       waiter->waiting = false;
       tell(*waiter, after);
     }
+    if (state.batch) batches_.event_ended(static_cast<BatchMember&>(state), outcome, after);
   }
   static bool unlink(EventState& state, OutcomeWaiter& waiter) noexcept {
     if (!std::exchange(waiter.waiting, false)) return false;
@@ -650,6 +678,15 @@ class BusCore final : public BusBase {
     record.next = after.dead;
     after.dead = &record;
     if (--pending_ == 0) wake_drainers(after);
+  }
+  KeyedEvents& enter_key(std::string_view key) {
+    // So that one that waited aside can always get its place back.
+    queue_.reserve_places(std::min<std::size_t>(keyed_events_ + 2, Order::classes == 1 ? keyed_events_ + 2 : 5));
+    const auto place = keys_.try_emplace(std::string(key)).first;
+    place->second.name = &place->first;
+    ++place->second.events;
+    ++keyed_events_;
+    return place->second;
   }
   void leave_key(KeyedEvents& keyed) noexcept {
     --keyed_events_;
@@ -711,7 +748,8 @@ class BusCore final : public BusBase {
   bool is_over(Record& record, TimePoint now, BusAfter& after) noexcept {
     const auto time_to_live = record.event.time_to_live();
     const bool expired = time_to_live && now - record.event.timestamp() > *time_to_live;
-    if (!expired && !record.event.token().cancelled()) return false;
+    const bool withdrawn = record.state && record.state->batch && record.state->batch->rolling_back;
+    if (!expired && !withdrawn && !record.event.token().cancelled()) return false;
     if (!record.event.key().empty()) release_key(keys_.find(record.event.key())->second);
     end_removed(record, expired ? EventOutcome::expired : EventOutcome::cancelled, after);
     return true;
@@ -721,7 +759,7 @@ class BusCore final : public BusBase {
     worker.event = &record.event;
     worker.state = record.state;
     worker.class_index = index;
-    worker.handlers = record.entry->handlers;
+    worker.handlers = batches_.handlers_of(record);
     ++worker.handlers->running;
     worker.key = record.event.key().empty() ? nullptr : &keys_.find(record.event.key())->second;
     worker.started = now;
@@ -761,11 +799,12 @@ class BusCore final : public BusBase {
     }
     worker.record = nullptr;
     TopicTable::leave(*std::exchange(worker.handlers, nullptr), after.handlers);
-    --record.entry->events;
+    const bool kept = batches_.keep(worker, record);
+    if (!kept) --record.entry->events;
     if (EventState* const state = std::exchange(worker.state, nullptr)) {
       settle(*state, outcome, after);
     }
-    if (record.state || record.event.owned()) {
+    if (!kept && (record.state || record.event.owned())) {
       // The source, whose end may tell others, and what is a plugin's, are released after the lock.
       record.next = after.dead;
       after.dead = &record;
@@ -774,7 +813,7 @@ class BusCore final : public BusBase {
       release_key(*key);
       leave_key(*key);
     }
-    if (after.dead != &record) {
+    if (after.dead != &record && !kept) {
       record.~Record();
       give_block(&record);
     }
@@ -790,7 +829,9 @@ class BusCore final : public BusBase {
     queue_.put_back(next);
   }
 
-  [[nodiscard]] bool quiet() const noexcept { return pending_ == 0 && waiting_publishers() == 0; }
+  [[nodiscard]] bool quiet() const noexcept {
+    return pending_ == 0 && waiting_publishers() == 0 && batches_.sagas() == 0;
+  }
   void close(BusAfter& after) noexcept {
     closed_ = true;
     wake_all_idle(after);
@@ -812,9 +853,22 @@ class BusCore final : public BusBase {
     wake_idle(after);
   }
   void give_room(std::size_t index, TimePoint now, BusAfter& after) noexcept {
+    give_room_of(index, now, after);
+    // A batch that went was before others in other lines, too.
+    while (batches_.took_places()) {
+      for (std::size_t i = 0; i < Order::classes; ++i) give_room_of(i, now, after);
+    }
+  }
+  void give_room_of(std::size_t index, TimePoint now, BusAfter& after) noexcept {
     Class& c = classes_[index];
     while (c.publishers.first && c.stats.queued < c.capacity) {
       auto& p = static_cast<Publisher&>(*c.publishers.first);
+      if constexpr (HasRank<Order>) {
+        if (p.batch) {
+          if (!batches_.give_room(*p.batch, now, after)) return;
+          continue;
+        }
+      }
       c.publishers.remove(p);
       p.for_room = false;
       try {
@@ -828,11 +882,19 @@ class BusCore final : public BusBase {
       tell(p, after);
     }
   }
+  /// One that waits for room, alone or with a batch, gets none.
+  void refuse(Publisher& p, std::error_code why, BusAfter& after) noexcept {
+    if (p.batch) {
+      batches_.stop_waiting(*p.batch, why, after);
+    } else {
+      stop_waiting(p, why, after);
+    }
+  }
   /// It is about to wait: its place is for another, if it is a handler's.
   BusWait lend(BusWaiter& waiter, bool worker_made) noexcept {
     waiter.lender = BusWorker::at(*waiter.home, this);
     if (!waiter.lender || waiter.lender->lent) return BusWait::waits;
-    if (lent_ >= options_.nested) return BusWait::refused;
+    if (lent_ >= options_.nested && waiter.lender->batches == 0) return BusWait::refused;
     if (!idle_ && !worker_made) return BusWait::needs_worker;
     ++lent_;
     waiter.lender->lent = true;
@@ -921,7 +983,7 @@ class BusCore final : public BusBase {
   void wake_joiners(BusAfter& after) noexcept {
     JoinWaiter** link = &joiners_;
     while (JoinWaiter* const waiter = *link) {
-      bool called = false;
+      bool called = waiter->handler->pins != 0;
       for (const BusWorker* worker = workers_; worker && !called; worker = worker->next) {
         called = worker->home != waiter->home && may_call(*worker, *waiter->handler);
       }
@@ -977,6 +1039,7 @@ class BusCore final : public BusBase {
   EventQueue<Record, Rank, Before> queue_;
   std::array<Class, Order::classes> classes_;
   TopicTable table_;
+  BusBatches<Order> batches_{*this};
   std::unordered_map<std::string, KeyedEvents, KeyHash, std::equal_to<>> keys_;
   std::size_t keyed_events_ = 0;
   BusWaiters returning_;

@@ -31,6 +31,8 @@ struct BusHandler {
   virtual bool wants(const Event& event) = 0;
   /// A coroutine is returned, not started; what is none has run.
   virtual Task<> call(EventContext& context) = 0;
+  /// Undoes what a call did, if it has a compensator.
+  virtual Task<> compensate(const Event&) { return {}; }
 
   std::string pattern;
   int phase = 0;
@@ -38,6 +40,9 @@ struct BusHandler {
   bool once = false;
   bool has_predicate = false;
   bool is_coroutine = false;
+  bool has_compensator = false;
+  /// How often an event of a saga that has not ended may have it called, or undone. Under the lock.
+  std::uint32_t pins = 0;
   /// `once` was used.
   std::atomic<bool> spent{false};
   /// Unsubscribed. Written under the lock; see rule 5 of bus_core.hpp for who reads it.

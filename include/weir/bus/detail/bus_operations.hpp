@@ -183,7 +183,10 @@ Task<> run_bus_worker(std::shared_ptr<BusCore<Order>> core) {
         BusAfter after(&home);
         core->passed_handler(after);
       }
-      if (!error) continue;
+      if (!error) {
+        if (BusBatches<Order>::is_saga(worker)) core->batches().note_call(worker, handler);
+        continue;
+      }
       if (worker.cut.load(std::memory_order_relaxed) || token.cancelled()) {
         try {
           std::rethrow_exception(error);
@@ -201,6 +204,9 @@ Task<> run_bus_worker(std::shared_ptr<BusCore<Order>> core) {
     outcome = failure     ? EventOutcome::failed
               : cut_short ? (worker.reason() == Errc::timed_out ? EventOutcome::timed_out : EventOutcome::cancelled)
                           : EventOutcome::completed;
+    if (worker.state && worker.state->batch) worker.failure = failure;
+    // What a saga did may have to be undone first.
+    if (BusBatches<Order>::is_saga(worker)) continue;
     if (failure) core->bury(worker.record->event, failure);
     worker.record->event.payload().reset();
   }
@@ -240,6 +246,9 @@ class PublishAwaiter final : public Cancellable {
     const std::lock_guard lock(core_->mutex);
     core_->forget(publisher_);
   }
+
+  /// Also while the bus is drained: it was published before.
+  void publish_held_back() noexcept { draft_.held_back = true; }
 
   void attach(Promise& promise) {
     if (promise.scope().cancelled()) throw Error(Errc::cancelled);
@@ -322,6 +331,18 @@ class PublishAwaiter final : public Cancellable {
   Promise* promise_ = nullptr;
   bool suspended_ = false;
 };
+
+/// Admits without waiting. `by`: where the publisher runs, if that is known.
+template <class Order>
+PublishResult try_admit(BusCore<Order>& core, EventDraft<Order>& draft, Home* by, TimeService::TimePoint now) {
+  BusAfter after;
+  BusCore<Order>::prepare(after);
+  typename BusCore<Order>::Publisher publisher;
+  const std::lock_guard lock(core.mutex);
+  const auto admission = core.admit(draft, now, by, after, publisher);
+  if (admission == BusCore<Order>::Admission::full) publisher.error = Errc::queue_full;
+  return {publisher.id, publisher.error};
+}
 
 /// A wait that a bus ends. `Registration` puts it down there, and takes it back.
 template <class Registration>

@@ -79,6 +79,8 @@ struct EventDraft {
   std::string_view topic;
   typename Order::Rank rank{};
   EventStateRef state;
+  /// What a saga had held back: it is published while the bus is drained, too.
+  bool held_back = false;
 };
 
 }  // namespace weir::detail

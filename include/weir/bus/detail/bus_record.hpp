@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <utility>
 
@@ -15,11 +16,37 @@ namespace weir::detail {
 
 struct OutcomeWaiter;
 
-/// What a ticket and its event share: allocated for those that are published as cancellable. Everything but the source
-/// is under the lock of the bus.
-struct EventState {
-  CancellationSource source;
+/// What the events of a batch share, as far as they have to know. Counted by whoever holds the state of one of them.
+struct BatchBase {
+  BatchBase() = default;
+  BatchBase(const BatchBase&) = delete;
+  BatchBase& operator=(const BatchBase&) = delete;
+
+  void retain() noexcept { refs.fetch_add(1, std::memory_order_relaxed); }
+  void release() noexcept {
+    if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+  }
+
+  /// The rest is under the lock of the bus. A saga: what its handlers did may have to be undone.
+  bool saga = false;
+  /// It has failed: none of its events starts, and none is cancelled any more.
+  bool rolling_back = false;
+
+ protected:
+  virtual ~BatchBase() = default;
+
+ private:
   std::atomic<std::uint32_t> refs{1};
+};
+
+/// What a ticket and its event share: allocated for those that are published as cancellable, and in one block for the
+/// events of a batch, which own it together. Everything but the source is under the lock of the bus.
+struct EventState {
+  /// Written before the event is admitted. None: nobody has asked for a token, which a worker makes then.
+  std::optional<CancellationSource> source;
+  std::atomic<std::uint32_t> refs{1};
+  BatchBase* batch = nullptr;
+  EventId id = 0;
   /// Null when it has ended, or was never admitted.
   struct RecordBase* record = nullptr;
   /// What runs it, if it runs.
@@ -27,9 +54,19 @@ struct EventState {
   std::optional<EventOutcome> outcome;
   OutcomeWaiter* waiters = nullptr;
 
-  void retain() noexcept { refs.fetch_add(1, std::memory_order_relaxed); }
+  void retain() noexcept {
+    if (batch) {
+      batch->retain();
+    } else {
+      refs.fetch_add(1, std::memory_order_relaxed);
+    }
+  }
   void release() noexcept {
-    if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) delete this;
+    if (batch) {
+      batch->release();
+    } else if (refs.fetch_sub(1, std::memory_order_acq_rel) == 1) {
+      delete this;
+    }
   }
 };
 

@@ -4,6 +4,7 @@
 #include <atomic>
 #include <coroutine>
 #include <cstddef>
+#include <exception>
 #include <mutex>
 #include <optional>
 #include <string>
@@ -41,7 +42,7 @@ struct BusWorker : RunningEvent {
     BusWorker* worker = nullptr;
   };
 
-  explicit BusWorker(const BusBase* bus) noexcept : owner(bus) {
+  explicit BusWorker(BusBase* bus) noexcept : owner(bus) {
     mark.worker = this;
     interrupt.worker = this;
     interrupt.callback = [](Resumable& self, bool run) noexcept {
@@ -65,8 +66,11 @@ struct BusWorker : RunningEvent {
     return found && found->worker->owner == bus ? found->worker : nullptr;
   }
 
+  Task<EventId> publish(Event&& published) override { return owner->publish_from(*this, std::move(published)); }
+  PublishResult try_publish(Event&& published) override { return owner->try_publish_from(*this, std::move(published)); }
+
   CancellationToken token() override {
-    if (state) return state->source.token();
+    if (state && state->source) return state->source->token();
     const std::lock_guard lock(source_mutex);
     if (!source) source.emplace();
     // Who cuts it looks for the source after raising the flag, so one of the two sees the other.
@@ -84,12 +88,12 @@ struct BusWorker : RunningEvent {
   [[nodiscard]] Errc reason() const noexcept { return cut_reason.load(std::memory_order_relaxed); }
   /// What the handlers see of it, if they asked.
   [[nodiscard]] std::optional<CancellationSource> token_source() {
-    if (state) return state->source;
+    if (state && state->source) return state->source;
     const std::lock_guard lock(source_mutex);
     return source;
   }
 
-  const BusBase* const owner;
+  BusBase* const owner;
   Mark mark;
   Home* home = nullptr;
   Resumable* resumable = nullptr;
@@ -103,11 +107,15 @@ struct BusWorker : RunningEvent {
   bool told = false;
   /// Its handler waits for its own bus, and another has its place.
   bool lent = false;
+  /// Batches that its handler waits for piece by piece: once that was allowed it is not refused half-way.
+  std::size_t batches = 0;
 
   RecordBase* record = nullptr;
   TopicEntry::Handlers* handlers = nullptr;
   EventState* state = nullptr;
   EventOwner* event_owner = nullptr;
+  /// What a handler threw, for the report of a batch.
+  std::exception_ptr failure;
   KeyedEvents* key = nullptr;
   std::size_t class_index = 0;
   TimeService::TimePoint started{};

@@ -85,6 +85,8 @@ class EventQueue {
     while (spare_count_ < count) give_spare(*new Run);
   }
 
+  /// The same for events that begin so many runs, however many they are.
+  void reserve_runs(std::size_t count) { reserve(count + kept_); }
   /// The same for `put_back`, and it holds whatever comes between.
   void reserve_places(std::size_t count) {
     kept_ = std::max(kept_, count);

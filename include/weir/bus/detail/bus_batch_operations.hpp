@@ -1,0 +1,410 @@
+/// What waits for the batches of a bus: their publishers, and the root that ends a saga.
+#pragma once
+
+#include <algorithm>
+#include <exception>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <weir/asio.hpp>
+#include <weir/bus/detail/bus_operations.hpp>
+#include <weir/core/retry.hpp>
+#include <weir/core/spawn.hpp>
+#include <weir/core/this_task.hpp>
+#include <weir/core/timer.hpp>
+
+namespace weir::detail {
+
+/// The events of a batch before they are admitted: the caller's, or owned.
+class BatchEvents {
+ public:
+  explicit BatchEvents(std::span<Event> events) noexcept : events_(events) {}
+  explicit BatchEvents(std::vector<Event>&& events) noexcept : own_(std::move(events)), events_(own_) {}
+  BatchEvents(BatchEvents&& other) noexcept = default;
+  BatchEvents& operator=(BatchEvents&&) = delete;
+
+  [[nodiscard]] std::span<Event> events() const noexcept { return events_; }
+
+ private:
+  // Moving a vector leaves its elements where they are.
+  std::vector<Event> own_;
+  std::span<Event> events_;
+};
+
+inline void check_batch(std::span<const Event> events, const BatchOptions& options) {
+  if (events.empty()) throw Error(Errc::invalid_argument, "a batch has at least one event");
+  if (options.attempts == 0) throw Error(Errc::invalid_argument, "BatchOptions::attempts is at least 1");
+  if (options.delay < options.delay.zero() || options.longest_delay < options.delay.zero()) {
+    throw Error(Errc::invalid_argument, "BatchOptions: a delay cannot be negative");
+  }
+  for (std::size_t i = 0; i < events.size(); ++i) {
+    if (!events[i].type().empty()) continue;
+    throw Error(Errc::invalid_argument,
+                "event " + std::to_string(i) + " of the batch has no topic: was it moved from?");
+  }
+}
+
+/// Waits for the end of a batch: `begin` admits one that is admitted as a whole.
+template <class Order>
+struct BatchRegistration {
+  static constexpr const char* what = "end of a batch";
+  using Core = BusCore<Order>;
+
+  BatchRegistration(std::shared_ptr<Core> c, BatchRef b, std::span<Event> events) noexcept
+      : core(std::move(c)), batch(std::move(b)) {
+    publisher.batch = &*batch;
+    publisher.events = events;
+  }
+  BusWait add(Home& home, Resumable& resumable, bool worker_made) {
+    publisher.home = &home;
+    publisher.resumable = &resumable;
+    publisher.now = home.turn_time();
+    BusAfter after(&home);
+    Core::prepare(after);
+    const std::lock_guard lock(core->mutex);
+    return batch->mode == BatchMode::independent ? core->batches().wait_each(*batch, publisher, worker_made, after)
+                                                 : core->batches().begin(publisher, worker_made, after);
+  }
+  void add_worker(Home& home) { core->add_worker(home); }
+  bool stop() noexcept {
+    BusAfter after;
+    Core::prepare(after);
+    const std::lock_guard lock(core->mutex);
+    return core->batches().stop_waiting(publisher, Errc::cancelled, after);
+  }
+  void forget() noexcept {
+    BusAfter after;
+    Core::prepare(after);
+    const std::lock_guard lock(core->mutex);
+    core->batches().forget(publisher, after);
+  }
+  void result() {
+    if (publisher.exception) std::rethrow_exception(std::move(publisher.exception));
+    if (publisher.error) throw Error(static_cast<Errc>(publisher.error.value()));
+  }
+
+  std::shared_ptr<Core> core;
+  BatchRef batch;
+  BatchPublisher<Order> publisher;
+};
+
+/// The root of a saga waits for what there is to do.
+template <class Order>
+struct SagaRegistration {
+  static constexpr const char* what = "events of a saga";
+  using Step = typename BusBatches<Order>::Step;
+
+  SagaRegistration(BusCore<Order>& c, BusBatch& b) noexcept : core(&c), batch(&b) {}
+  BusWait add(Home&, Resumable& resumable, bool) noexcept {
+    const std::lock_guard lock(core->mutex);
+    step = core->batches().next_step(*batch, &resumable);
+    return step == Step::none ? BusWait::waits : BusWait::done;
+  }
+  void add_worker(Home&) noexcept {}
+  // Nothing cancels it.
+  bool stop() noexcept { return false; }
+  // By the end of its root.
+  void forget() noexcept {}
+  [[nodiscard]] Step result() const noexcept { return step; }
+
+  BusCore<Order>* core;
+  BusBatch* batch;
+  Step step = Step::none;
+};
+
+/// The frame of a saga's root, whether it has begun or not.
+template <class Order>
+class SagaRunner {
+  using Core = BusCore<Order>;
+
+ public:
+  SagaRunner(std::shared_ptr<Core> core, BatchRef batch) noexcept : core_(std::move(core)), batch_(std::move(batch)) {}
+  SagaRunner(SagaRunner&&) noexcept = default;
+  SagaRunner& operator=(SagaRunner&&) = delete;
+  ~SagaRunner() {
+    if (!core_) return;
+    BusAfter after;
+    Core::prepare(after);
+    const std::lock_guard lock(core_->mutex);
+    core_->batches().runner_gone(*batch_, after);
+  }
+
+  void settle(Home& home) noexcept {
+    const std::lock_guard lock(core_->mutex);
+    batch_->runner_home = &home;
+  }
+  void sweep(Home& home) {
+    {
+      BusAfter after(&home);
+      Core::prepare(after);
+      const std::lock_guard lock(core_->mutex);
+      core_->batches().sweep(*batch_, after);
+    }
+    for (std::size_t index = 0; index < batch_->size;) {
+      std::optional<CancellationSource> source;
+      {
+        const std::lock_guard lock(core_->mutex);
+        source = core_->batches().token_source(*batch_, index);
+      }
+      if (source) source->cancel();
+    }
+  }
+  void report() {
+    BusBatches<Order>::report_calls(*batch_);
+    for (std::size_t i = 0; i < batch_->size; ++i) {
+      const BatchMember& member = batch_->members[i];
+      if (member.kept && member.outcome == EventOutcome::failed) core_->bury(member.kept->event, member.error);
+    }
+  }
+  void finish(Home& home) noexcept {
+    BusAfter after(&home);
+    Core::prepare(after);
+    const std::lock_guard lock(core_->mutex);
+    core_->batches().finish(*batch_, after);
+  }
+
+  [[nodiscard]] Core& core() const noexcept { return *core_; }
+  [[nodiscard]] BusBatch& batch() const noexcept { return *batch_; }
+
+ private:
+  std::shared_ptr<Core> core_;
+  BatchRef batch_;
+};
+
+/// Has one call undone, as often as the options say.
+inline Task<> undo_call(BusBatch& batch, BatchCall& call) {
+  const RetryPolicy delays = RetryPolicy::exponential(batch.options.delay).max_delay(batch.options.longest_delay);
+  const Event& event = batch.members[call.member].kept->event;
+  for (std::uint32_t attempt = 1;; ++attempt) {
+    try {
+      Task<> undoing = call.handler->compensate(event);
+      if (undoing) co_await std::move(undoing);
+      call.undone = true;
+      co_return;
+    } catch (...) {
+      call.error = std::current_exception();
+    }
+    if (attempt >= batch.options.attempts) co_return;
+    co_await sleep_for(delays.delay(attempt));
+  }
+}
+
+template <class Order>
+Task<> publish_held(BusCore<Order>& core, BusBatch& batch) {
+  for (HeldEvent* next = batch.held; next;) {
+    auto& held = static_cast<RankedHeldEvent<Order>&>(*next);
+    next = held.next;
+    std::exception_ptr error;
+    try {
+      PublishAwaiter<Order, EventId> publishing(core, held.event, held.rank, EventStateRef());
+      publishing.publish_held_back();
+      co_await publishing;
+    } catch (...) {
+      error = std::current_exception();
+    }
+    if (error) batch.not_published.emplace_back(EventId{0}, held.event.type(), std::move(error));
+  }
+}
+
+/// The root of a saga: it undoes what was done, or publishes what was held back. Nobody cancels it.
+template <class Order>
+Task<> run_saga(SagaRunner<Order> runner) {
+  using Step = typename BusBatches<Order>::Step;
+  Home& home = co_await this_task::home();
+  home.set_name("saga");
+  runner.settle(home);
+  BusBatch& batch = runner.batch();
+  for (;;) {
+    BusWaitAwaiter<SagaRegistration<Order>> waiting(runner.core(), batch);
+    const Step step = co_await waiting;
+    if (step == Step::leave) co_return;
+    if (step == Step::none) continue;
+    if (step == Step::sweep) {
+      runner.sweep(home);
+      continue;
+    }
+    if (step == Step::undo) {
+      for (std::size_t i = batch.calls.size(); i-- > 0;) co_await undo_call(batch, batch.calls[i]);
+      runner.report();
+    } else {
+      co_await publish_held<Order>(runner.core(), batch);
+    }
+    runner.finish(home);
+    co_return;
+  }
+}
+
+/// Why an event did not complete that no handler failed with.
+[[nodiscard]] inline std::exception_ptr error_of(EventOutcome outcome) {
+  switch (outcome) {
+    case EventOutcome::completed:
+      return nullptr;
+    case EventOutcome::timed_out:
+      return std::make_exception_ptr(Error(Errc::timed_out, "the event's run timeout passed"));
+    case EventOutcome::expired:
+      return std::make_exception_ptr(Error(Errc::timed_out, "the event's time to live passed before it started"));
+    case EventOutcome::dropped:
+      return std::make_exception_ptr(Error(Errc::queue_full, "the event was dropped"));
+    case EventOutcome::discarded:
+      return std::make_exception_ptr(Error(Errc::bus_closed, "the bus was closed before the event had ended"));
+    case EventOutcome::failed:
+    case EventOutcome::cancelled:
+      break;
+  }
+  return std::make_exception_ptr(Error(Errc::cancelled, "the event was cancelled"));
+}
+
+/// What the publisher of a batch holds until it has its report.
+template <class Order>
+class BatchOwner {
+  using Core = BusCore<Order>;
+
+ public:
+  BatchOwner(Core& core, BusBatch& batch) noexcept : core_(core), batch_(batch) {}
+  BatchOwner(const BatchOwner&) = delete;
+  BatchOwner& operator=(const BatchOwner&) = delete;
+  ~BatchOwner() {
+    BusAfter after;
+    Core::prepare(after);
+    const std::lock_guard lock(core_.mutex);
+    if (offering_) core_.batches().leave_each(batch_, worker_, after);
+    core_.batches().abandon(batch_, after);
+  }
+
+  void begin_each(Home& home) {
+    const auto now = home.turn_time();
+    BusWorker* const worker = BusWorker::at(home, &core_);
+    const std::lock_guard lock(core_.mutex);
+    core_.batches().begin_each(batch_, worker, now);
+    worker_ = worker;
+    offering_ = true;
+  }
+  void refuse_next(std::exception_ptr error) noexcept {
+    BusAfter after;
+    Core::prepare(after);
+    const std::lock_guard lock(core_.mutex);
+    core_.batches().refuse_next(batch_, std::move(error), after);
+  }
+
+  [[nodiscard]] BatchReport report(Home& home) {
+    BatchReport report;
+    report.id = batch_.id;
+    report.mode = batch_.mode;
+    report.outcome = batch_.outcome;
+    report.results.reserve(batch_.size);
+    const auto undone = undone_members();
+    for (std::size_t i = 0; i < batch_.size; ++i) {
+      BatchMember& member = batch_.members[i];
+      auto error = member.error;
+      if (!error && member.outcome) error = error_of(*member.outcome);
+      report.results.emplace_back(member.id, member.outcome, std::move(error), !undone.empty() && undone[i]);
+      if (member.outcome == EventOutcome::completed) ++report.completed;
+    }
+    if (const auto first = batch_.first_failure) {
+      report.error = *first < batch_.size
+                         ? report.results[*first].error()
+                         : std::make_exception_ptr(Error(Errc::cancelled, "the publisher of the saga was cancelled"));
+    }
+    report.not_undone = std::move(batch_.not_undone);
+    report.held_back = batch_.held_back;
+    report.not_published = std::move(batch_.not_published);
+    report.waited = batch_.admitted - batch_.published;
+    report.ran = home.turn_time() - batch_.admitted;
+    const std::lock_guard lock(core_.mutex);
+    core_.batches().add_run(report.ran);
+    return report;
+  }
+
+ private:
+  /// Whether there was something to undo, and all of it was.
+  [[nodiscard]] std::vector<bool> undone_members() const {
+    std::vector<bool> undone;
+    if (batch_.outcome == BatchOutcome::committed) return undone;
+    undone.resize(batch_.size);
+    for (const BatchCall& call : batch_.calls) undone[call.member] = true;
+    for (const BatchCall& call : batch_.calls) {
+      if (!call.undone) undone[call.member] = false;
+    }
+    return undone;
+  }
+
+  Core& core_;
+  BusBatch& batch_;
+  BusWorker* worker_ = nullptr;
+  bool offering_ = false;
+};
+
+template <class Order>
+Task<BatchReport> publish_whole(std::shared_ptr<BusCore<Order>> core, asio::any_io_executor executor, BatchRef batch,
+                                BatchEvents events) {
+  Home& home = co_await this_task::home();
+  BatchOwner<Order> owner(*core, *batch);
+  if (batch->saga) spawn(executor, run_saga<Order>(SagaRunner<Order>(core, batch)), asio::detached);
+  BusWaitAwaiter<BatchRegistration<Order>> waiting(core, batch, events.events());
+  co_await waiting;
+  co_return owner.report(home);
+}
+
+template <class Order>
+Task<BatchReport> publish_each(std::shared_ptr<BusCore<Order>> core, BatchRef batch, BatchEvents events) {
+  Home& home = co_await this_task::home();
+  BatchOwner<Order> owner(*core, *batch);
+  owner.begin_each(home);
+  for (Event& event : events.events()) {
+    std::exception_ptr error;
+    try {
+      PublishAwaiter<Order, EventId> publishing(*core, event, Order::rank(event), batch->state(batch->offered));
+      co_await publishing;
+      if (batch->offered++ == 0) batch->admitted = home.turn_time();
+      continue;
+    } catch (const Error& refused) {
+      if (refused.code() == Errc::cancelled) throw;
+      error = std::current_exception();
+    } catch (...) {
+      error = std::current_exception();
+    }
+    owner.refuse_next(std::move(error));
+  }
+  BusWaitAwaiter<BatchRegistration<Order>> waiting(core, batch, std::span<Event>());
+  co_await waiting;
+  co_return owner.report(home);
+}
+
+template <class Order>
+[[nodiscard]] typename Order::Rank rank_in_handler(const BusWorker& worker, const Event& event) {
+  if constexpr (HasRank<Order>) {
+    return Order::rank(event);
+  } else {
+    return static_cast<const RankedRecord<Order>&>(*worker.record).rank();
+  }
+}
+
+template <class Order>
+Task<EventId> publish_in_handler(std::shared_ptr<BusCore<Order>> core, BusWorker& worker, Event event) {
+  const auto rank = rank_in_handler<Order>(worker, event);
+  if (BusBatches<Order>::is_saga(worker)) {
+    core->batches().hold(worker, std::make_unique<RankedHeldEvent<Order>>(std::move(event), rank));
+    co_return EventId{0};
+  }
+  PublishAwaiter<Order, EventId> publishing(*core, event, rank, EventStateRef());
+  co_return co_await publishing;
+}
+
+template <class Order>
+PublishResult try_publish_in_handler(BusCore<Order>& core, BusWorker& worker, Event&& event) {
+  EventDraft<Order> draft;
+  draft.rank = rank_in_handler<Order>(worker, event);
+  if (BusBatches<Order>::is_saga(worker)) {
+    core.batches().hold(worker, std::make_unique<RankedHeldEvent<Order>>(std::move(event), draft.rank));
+    return {};
+  }
+  draft.event = &event;
+  return try_admit(core, draft, worker.home, worker.home->report_time());
+}
+
+}  // namespace weir::detail

@@ -1,0 +1,527 @@
+/// The batches of a bus: how they are admitted, and what follows the end of their events.
+///
+/// Rules (the tests of tests/bus/batch*.cpp break when one of these is broken):
+///  1. Everything is under the lock of the bus; what the rules of bus_core.hpp say of it holds here.
+///  2. A batch that waits for room stands in the line of each priority that it needs room of, and entered all of them
+///     at once; it is admitted when it is the first in all of them and there is room for all. So who came before it
+///     goes before it, who came after it does not, and of two batches never does each wait for the other.
+///  3. An event of a batch ends as every event does, once, and tells its batch (`event_ended`). A batch ends once
+///     (`finish`), when all its events have ended; a saga when the root that was made for it has undone what was done,
+///     or published what was held back; if that root has gone with its context, when its events have ended.
+///  4. From the first failure of a saga on (`rolling_back`) none of its events starts or is cancelled.
+///  5. A saga pins the lists of handlers that its events were admitted with: what was checked to have compensators is
+///     what runs, and a handler lives, and is not joined, until nothing of it can be called or undone any more.
+#pragma once
+
+#include <algorithm>
+#include <array>
+#include <cstddef>
+#include <exception>
+#include <memory>
+#include <new>
+#include <optional>
+#include <span>
+#include <string>
+#include <utility>
+
+#include <weir/bus/detail/bus_batch.hpp>
+#include <weir/bus/detail/bus_order.hpp>
+#include <weir/bus/detail/bus_worker.hpp>
+#include <weir/channel/options.hpp>
+#include <weir/core/error.hpp>
+
+namespace weir::detail {
+
+template <class Order>
+class BusCore;
+
+/// The publisher of a batch that is admitted as a whole, and waits for its end. Not moved from `begin` on.
+template <class Order>
+struct BatchPublisher : BusWaiter {
+  BusBatch* batch = nullptr;
+  /// The caller's, moved from at the admission.
+  std::span<Event> events;
+  std::array<std::size_t, Order::classes> need{};
+  /// Its places in the lines for room.
+  std::array<typename BusCore<Order>::Publisher, Order::classes> places;
+  TimeService::TimePoint now{};
+  std::error_code error;
+  std::exception_ptr exception;
+  bool for_room = false;
+};
+
+template <class Order>
+class BusBatches {
+  using Core = BusCore<Order>;
+  using Publisher = BatchPublisher<Order>;
+
+ public:
+  explicit BusBatches(Core& core) noexcept : core_(core) {}
+
+  // The publisher.
+
+  /// A number for a batch, before anything else.
+  void open(BusBatch& batch) noexcept { batch.id = ++last_id_; }
+
+  /// Admits all or waits for room, and gives away the place of a handler until the end. Throws when it is refused; then
+  /// nothing was done, but for what a policy has dropped.
+  BusWait begin(Publisher& p, bool worker_made, BusAfter& after) {
+    if (!core_.takes_from(p.home, false)) throw Error(Errc::bus_closed);
+    measure(p);
+    resolve(p, after);
+    const bool fits_now = fits(p);
+    try {
+      if (!fits_now) check_policies(p);
+    } catch (...) {
+      unresolve(p, p.events.size());
+      throw;
+    }
+    if (const BusWait answer = core_.lend(p, worker_made); answer != BusWait::waits) {
+      unresolve(p, p.events.size());
+      return answer;
+    }
+    p.batch->waiter = &p;
+    p.batch->published = p.now;
+    if (!fits_now) {
+      unresolve(p, p.events.size());
+      enter_lines(p);
+    } else if (make_room(p, after)) {
+      admit(p, p.now);
+    } else {
+      unresolve(p, p.events.size());
+      refuse(p, Errc::queue_full, after);
+    }
+    core_.distribute(after);
+    return BusWait::waits;
+  }
+
+  /// Independent events: they are about to be offered to the bus. The handler that does so is not refused half-way.
+  void begin_each(BusBatch& batch, BusWorker* by, TimeService::TimePoint now) {
+    if (by) {
+      if (core_.lent_ >= core_.options_.nested && !by->lent) throw Error(Errc::would_deadlock);
+      ++by->batches;
+    }
+    batch.phase = BatchPhase::running;
+    batch.live = batch.size;
+    batch.published = now;
+    ++stats_.running;
+  }
+  /// The next of them was not admitted.
+  void refuse_next(BusBatch& batch, std::exception_ptr error, BusAfter& after) noexcept {
+    batch.members[batch.offered++].error = std::move(error);
+    one_less(batch, 1, after);
+  }
+  void leave_each(BusBatch& batch, BusWorker* by, BusAfter& after) noexcept {
+    if (by) --by->batches;
+    // Its publisher has gone before it heard of it.
+    if (batch.offered < batch.size && batch.members[batch.offered].id != 0) ++batch.offered;
+    one_less(batch, batch.size - std::exchange(batch.offered, batch.size), after);
+  }
+  /// They have been offered: waits for their end.
+  BusWait wait_each(BusBatch& batch, BusWaiter& waiter, bool worker_made, BusAfter& after) noexcept {
+    if (batch.phase == BatchPhase::ended) return BusWait::done;
+    if (const BusWait answer = core_.lend(waiter, worker_made); answer != BusWait::waits) return answer;
+    batch.waiter = &waiter;
+    core_.distribute(after);
+    return BusWait::waits;
+  }
+
+  /// It does not want to wait any more, or has to go. A saga that was admitted is rolled back, and waited for all the
+  /// same. False: it goes on waiting, or was told already.
+  bool stop_waiting(Publisher& p, std::error_code why, BusAfter& after) noexcept {
+    BusBatch& batch = *p.batch;
+    if (batch.waiter != &p) return false;
+    if (p.for_room) {
+      leave_lines(p);
+      refuse(p, why, after);
+      core_.distribute(after);
+      return true;
+    }
+    if (batch.saga) {
+      // Completed beats cancelled.
+      if (batch.phase == BatchPhase::running && batch.live != 0 && !batch.rolling_back) fail(batch, batch.size, after);
+      return false;
+    }
+    batch.waiter = nullptr;
+    p.error = why;
+    core_.tell(p, after);
+    return true;
+  }
+  /// Its frame goes; what was admitted goes on.
+  void forget(Publisher& p, BusAfter& after) noexcept {
+    if (p.batch->waiter == &p) p.batch->waiter = nullptr;
+    core_.forget_place(p);
+    if (!p.for_room) return;
+    leave_lines(p);
+    withdraw(*p.batch, after);
+    core_.distribute(after);
+  }
+  /// It was refused, or never awaited.
+  void abandon(BusBatch& batch, BusAfter& after) noexcept {
+    if (batch.phase == BatchPhase::waiting) withdraw(batch, after);
+  }
+
+  /// The first in a line: false: it still waits.
+  bool give_room(Publisher& p, TimeService::TimePoint now, BusAfter& after) noexcept {
+    bool possible = true;
+    for (std::size_t c = 0; c < Order::classes; ++c) possible &= p.need[c] <= core_.classes_[c].capacity;
+    if (possible && !fits(p)) return false;
+    leave_lines(p);
+    took_places_ = Order::classes > 1;
+    bool resolved = false;
+    try {
+      if (possible) {
+        resolve(p, after);
+        resolved = true;
+      }
+    } catch (...) {
+      p.exception = std::current_exception();
+    }
+    if (resolved && make_room(p, after)) {
+      admit(p, now == TimeService::TimePoint() ? p.home->report_time() : now);
+    } else {
+      if (resolved) unresolve(p, p.events.size());
+      refuse(p, Errc::queue_full, after);
+    }
+    return true;
+  }
+  [[nodiscard]] bool took_places() noexcept { return std::exchange(took_places_, false); }
+
+  // What runs.
+
+  /// With what an event runs.
+  [[nodiscard]] TopicEntry::Handlers* handlers_of(const RecordBase& record) const noexcept {
+    const EventState* const state = record.state;
+    return state && state->batch && state->batch->saga ? static_cast<const BatchMember*>(state)->handlers
+                                                       : record.entry->handlers;
+  }
+  /// A worker's event ends: true if it is not to be destroyed.
+  [[nodiscard]] bool keep(BusWorker& worker, RecordBase& record) noexcept {
+    if (!worker.state || !worker.state->batch) return false;
+    auto& member = static_cast<BatchMember&>(*worker.state);
+    member.error = std::move(worker.failure);
+    if (!member.batch->saga) return false;
+    member.kept = &record;
+    return true;
+  }
+  void event_ended(BatchMember& member, EventOutcome outcome, BusAfter& after) noexcept {
+    BusBatch& batch = static_cast<BusBatch&>(*member.batch);
+    if (batch.saga && outcome != EventOutcome::completed && !batch.rolling_back) {
+      fail(batch, batch.index_of(member), after);
+    }
+    one_less(batch, 1, after);
+  }
+  /// A handler has returned. On its home.
+  void note_call(BusWorker& worker, BusHandler& handler) noexcept {
+    const std::lock_guard lock(core_.mutex);
+    auto& member = static_cast<BatchMember&>(*worker.state);
+    BusBatch& batch = static_cast<BusBatch&>(*member.batch);
+    batch.calls.push_back({batch.index_of(member), &handler});
+  }
+  void hold(BusWorker& worker, std::unique_ptr<HeldEvent> event) noexcept {
+    const std::lock_guard lock(core_.mutex);
+    BusBatch& batch = static_cast<BusBatch&>(*worker.state->batch);
+    ++batch.held_back;
+    *batch.held_end = event.release();
+    batch.held_end = &(*batch.held_end)->next;
+  }
+  [[nodiscard]] static bool is_saga(const BusWorker& worker) noexcept {
+    return worker.state && worker.state->batch && worker.state->batch->saga;
+  }
+
+  // The root of a saga.
+
+  enum class Step : std::uint8_t { none, sweep, undo, publish, leave };
+
+  /// What there is to do for it; if it is nothing, it is told when there is.
+  [[nodiscard]] Step next_step(BusBatch& batch, Resumable* to_tell) noexcept {
+    if (batch.phase == BatchPhase::withdrawn) return Step::leave;
+    if (batch.rolling_back && !batch.swept) return Step::sweep;
+    if (batch.phase == BatchPhase::running && batch.live == 0) {
+      batch.phase = BatchPhase::ending;
+      return batch.rolling_back ? Step::undo : Step::publish;
+    }
+    batch.runner = to_tell;
+    return Step::none;
+  }
+  /// Takes out what is queued and cancels what runs.
+  void sweep(BusBatch& batch, BusAfter& after) noexcept {
+    batch.swept = true;
+    for (std::size_t i = 0; i < batch.size; ++i) {
+      BatchMember& member = batch.members[i];
+      if (member.worker) {
+        Core::interrupt(*member.worker, after);
+      } else if (member.record) {
+        core_.end_queued(static_cast<typename Core::Record&>(*member.record), EventOutcome::cancelled, after);
+      }
+    }
+    core_.distribute(after);
+  }
+  /// The source of the first running event from `index` on, which is moved behind it.
+  [[nodiscard]] std::optional<CancellationSource> token_source(BusBatch& batch, std::size_t& index) {
+    while (index < batch.size) {
+      const BatchMember& member = batch.members[index++];
+      if (!member.worker) continue;
+      if (auto source = member.worker->token_source()) return source;
+    }
+    return std::nullopt;
+  }
+  /// What it could not undo, when it has tried. No lock is needed: nobody else has any business with it then.
+  static void report_calls(BusBatch& batch) {
+    batch.has_report = true;
+    for (std::size_t i = batch.calls.size(); i-- > 0;) {
+      const BatchCall& call = batch.calls[i];
+      if (call.undone) continue;
+      const BatchMember& member = batch.members[call.member];
+      auto error = call.error;
+      if (!error) error = std::make_exception_ptr(Error(Errc::bus_closed, "the bus's executor ended before"));
+      batch.not_undone.emplace_back(member.id, member.kept->event.type(), std::move(error));
+    }
+  }
+  void finish(BusBatch& batch, BusAfter& after) noexcept {
+    if (batch.rolling_back) {
+      batch.outcome = std::all_of(batch.calls.begin(), batch.calls.end(), [](const auto& call) { return call.undone; })
+                          ? BatchOutcome::rolled_back
+                          : BatchOutcome::rollback_incomplete;
+      try {
+        if (!batch.has_report) report_calls(batch);
+      } catch (...) {
+        // The outcome tells as much as there is memory for.
+      }
+    }
+    batch.rolling_back = false;
+    batch.phase = BatchPhase::ended;
+    --stats_.running;
+    ++counter(batch.outcome);
+    if (batch.saga) unpin(batch, after);
+    if (BusWaiter* const waiter = std::exchange(batch.waiter, nullptr)) core_.tell(*waiter, after);
+    if (core_.joiners_) core_.wake_joiners(after);
+    core_.wake_drainers(after);
+  }
+  /// Its frame goes: with the context, or when it has done its work.
+  void runner_gone(BusBatch& batch, BusAfter& after) noexcept {
+    batch.runner = nullptr;
+    batch.runner_home = nullptr;
+    batch.runner_gone = true;
+    const bool over = batch.phase == BatchPhase::running && batch.live == 0;
+    if (over || batch.phase == BatchPhase::ending) finish(batch, after);
+  }
+
+  // The bus.
+
+  [[nodiscard]] std::size_t sagas() const noexcept { return sagas_; }
+  [[nodiscard]] const BatchStats& stats() const noexcept { return stats_; }
+  void add_run(TimeService::Duration ran) noexcept {
+    stats_.ran += ran;
+    stats_.longest_run = std::max(stats_.longest_run, ran);
+  }
+  /// Throws if the end of the handler would wait for itself.
+  void check_join(const JoinWaiter& waiter) const {
+    if (waiter.handler->pins == 0) return;
+    const BusWorker* const worker = BusWorker::at(*waiter.home, &core_);
+    const BatchBase* const own = worker && is_saga(*worker) ? worker->state->batch : nullptr;
+    for (const BusBatch* saga = first_saga_; saga; saga = saga->next) {
+      if ((saga == own || saga->runner_home == waiter.home) && pins(*saga, *waiter.handler)) {
+        throw Error(Errc::would_deadlock, "a saga cannot wait for the end of a handler that it may have to undo");
+      }
+    }
+  }
+
+ private:
+  [[nodiscard]] Overflow policy(std::size_t c) const noexcept {
+    const Overflow overflow = core_.classes_[c].overflow;
+    return Order::precious(c) && overflow != Overflow::reject ? Overflow::wait : overflow;
+  }
+  /// Others lose their room to the batch.
+  [[nodiscard]] bool drops(std::size_t c) const noexcept {
+    return policy(c) == Overflow::drop_oldest || policy(c) == Overflow::latest;
+  }
+
+  void measure(Publisher& p) const {
+    p.need = {};
+    for (const Event& event : p.events) ++p.need[Order::class_of(Order::rank(event))];
+    for (std::size_t c = 0; c < Order::classes; ++c) {
+      if (p.need[c] <= core_.classes_[c].capacity) continue;
+      throw Error(Errc::invalid_argument, "a batch that is admitted as a whole has " + std::to_string(p.need[c]) +
+                                              " events of a priority whose queue has room for " +
+                                              std::to_string(core_.classes_[c].capacity) +
+                                              ": make that larger, or publish them as independent events");
+    }
+  }
+  [[nodiscard]] bool fits(const Publisher& p) const noexcept {
+    for (std::size_t c = 0; c < Order::classes; ++c) {
+      if (p.need[c] == 0 || drops(c)) continue;
+      const auto& room = core_.classes_[c];
+      if (room.stats.queued + p.need[c] > room.capacity) return false;
+      if (room.publishers.first && room.publishers.first != &p.places[c]) return false;
+    }
+    return true;
+  }
+  void check_policies(const Publisher& p) const {
+    for (std::size_t c = 0; c < Order::classes; ++c) {
+      const bool full = core_.classes_[c].stats.queued + p.need[c] > core_.classes_[c].capacity;
+      if (p.need[c] != 0 && full && policy(c) != Overflow::wait && !drops(c)) throw Error(Errc::queue_full);
+    }
+  }
+  /// False: what is in the way cannot be dropped.
+  bool make_room(const Publisher& p, BusAfter& after) noexcept {
+    for (std::size_t c = 0; c < Order::classes; ++c) {
+      while (p.need[c] != 0 && core_.classes_[c].stats.queued + p.need[c] > core_.classes_[c].capacity) {
+        auto* const oldest = core_.oldest_of(c);
+        if (!oldest) return false;
+        core_.end_queued(*oldest, EventOutcome::dropped, after);
+      }
+    }
+    return true;
+  }
+
+  /// All that can fail: after it, the events can be admitted. Strong guarantee.
+  void resolve(Publisher& p, BusAfter& after) {
+    std::size_t done = 0;
+    try {
+      std::size_t calls = 0;
+      for (; done < p.events.size(); ++done) calls += resolve(p, done, after);
+      if (p.batch->saga) p.batch->calls.reserve(calls);
+      core_.queue_.reserve_runs(Order::classes);
+    } catch (...) {
+      unresolve(p, done);
+      throw;
+    }
+  }
+  /// Of one: how often a handler may be called for it.
+  std::size_t resolve(Publisher& p, std::size_t index, BusAfter& after) {
+    const Event& event = p.events[index];
+    TopicEntry* entry = index == 0 ? nullptr : p.batch->members[index - 1].entry;
+    if (!entry || entry->text->view() != event.type()) entry = &core_.table_.entry(event.type(), after.handlers);
+    const auto& handlers = entry->handlers->list;
+    if (p.batch->saga) {
+      const auto stuck = std::find_if(handlers.begin(), handlers.end(), [](const BusHandler* handler) {
+        return !handler->has_compensator && !handler->gone.load(std::memory_order_relaxed);
+      });
+      if (stuck != handlers.end()) {
+        throw Error(Errc::invalid_argument, "the topic \"" + std::string(event.type()) + "\" has a handler, for \"" +
+                                                (*stuck)->pattern +
+                                                "\", that cannot be undone: a saga needs weir::compensated handlers");
+      }
+    }
+    if (const auto key = event.key(); !key.empty()) core_.enter_key(key);
+    p.batch->members[index].entry = entry;
+    // So that the table keeps it.
+    ++entry->events;
+    return handlers.size();
+  }
+  void unresolve(Publisher& p, std::size_t count) noexcept {
+    for (std::size_t i = 0; i < count; ++i) {
+      --p.batch->members[i].entry->events;
+      if (const auto key = p.events[i].key(); !key.empty()) core_.leave_key(core_.keys_.find(key)->second);
+    }
+  }
+  void admit(Publisher& p, TimeService::TimePoint now) noexcept {
+    BusBatch& batch = *p.batch;
+    batch.phase = BatchPhase::running;
+    batch.live = batch.size;
+    batch.admitted = now;
+    ++stats_.running;
+    for (std::size_t i = 0; i < batch.size; ++i) {
+      BatchMember& member = batch.members[i];
+      Event& event = p.events[i];
+      const auto rank = Order::rank(event);
+      auto* const record =
+          ::new (batch.take_block()) typename Core::Record(std::move(event), *member.entry, &member, rank);
+      if (batch.saga) pin(member);
+      core_.link(*record, Order::class_of(rank), now);
+    }
+    if (!batch.saga) return;
+    ++sagas_;
+    batch.next = first_saga_;
+    if (first_saga_) first_saga_->prev = &batch;
+    first_saga_ = &batch;
+  }
+
+  static void pin(BatchMember& member) noexcept {
+    member.handlers = member.entry->handlers;
+    ++member.handlers->running;
+    for (BusHandler* const handler : member.handlers->list) ++handler->pins;
+  }
+  void unpin(BusBatch& batch, BusAfter& after) noexcept {
+    for (std::size_t i = 0; i < batch.size; ++i) {
+      BatchMember& member = batch.members[i];
+      for (BusHandler* const handler : member.handlers->list) --handler->pins;
+      TopicTable::leave(*std::exchange(member.handlers, nullptr), after.handlers);
+      if (RecordBase* const record = std::exchange(member.kept, nullptr)) {
+        --record->entry->events;
+        record->next = after.dead;
+        after.dead = record;
+      }
+    }
+    (batch.prev ? batch.prev->next : first_saga_) = batch.next;
+    if (batch.next) batch.next->prev = batch.prev;
+    --sagas_;
+  }
+  [[nodiscard]] static bool pins(const BusBatch& batch, const BusHandler& handler) noexcept {
+    for (std::size_t i = 0; i < batch.size; ++i) {
+      const auto& list = batch.members[i].handlers->list;
+      if (std::find(list.begin(), list.end(), &handler) != list.end()) return true;
+    }
+    return false;
+  }
+
+  void enter_lines(Publisher& p) noexcept {
+    p.for_room = true;
+    for (std::size_t c = 0; c < Order::classes; ++c) {
+      p.places[c].batch = &p;
+      if (p.need[c] != 0) core_.classes_[c].publishers.push(p.places[c]);
+    }
+  }
+  void leave_lines(Publisher& p) noexcept {
+    p.for_room = false;
+    for (std::size_t c = 0; c < Order::classes; ++c) {
+      if (p.need[c] != 0) core_.classes_[c].publishers.remove(p.places[c]);
+    }
+  }
+  /// It is told that it was not admitted.
+  void refuse(Publisher& p, std::error_code why, BusAfter& after) noexcept {
+    p.batch->waiter = nullptr;
+    p.error = why;
+    withdraw(*p.batch, after);
+    core_.tell(p, after);
+  }
+  void withdraw(BusBatch& batch, BusAfter& after) noexcept {
+    batch.phase = BatchPhase::withdrawn;
+    ++stats_.refused;
+    wake_runner(batch, after);
+    core_.wake_drainers(after);
+  }
+
+  void fail(BusBatch& batch, std::size_t first, BusAfter& after) noexcept {
+    batch.rolling_back = true;
+    batch.first_failure = first;
+    wake_runner(batch, after);
+  }
+  void one_less(BusBatch& batch, std::size_t count, BusAfter& after) noexcept {
+    batch.live -= count;
+    if (batch.live != 0 || batch.phase != BatchPhase::running) return;
+    if (batch.saga && !batch.runner_gone) {
+      wake_runner(batch, after);
+    } else {
+      finish(batch, after);
+    }
+  }
+  void wake_runner(BusBatch& batch, BusAfter& after) noexcept {
+    if (Resumable* const runner = std::exchange(batch.runner, nullptr)) after.wakes.add(*batch.runner_home, *runner);
+  }
+  [[nodiscard]] std::uint64_t& counter(BatchOutcome outcome) noexcept {
+    return outcome == BatchOutcome::committed     ? stats_.committed
+           : outcome == BatchOutcome::rolled_back ? stats_.rolled_back
+                                                  : stats_.incomplete;
+  }
+
+  Core& core_;
+  BatchId last_id_ = 0;
+  BatchStats stats_;
+  BusBatch* first_saga_ = nullptr;
+  std::size_t sagas_ = 0;
+  bool took_places_ = false;
+};
+
+}  // namespace weir::detail
