@@ -4,6 +4,7 @@
 #include <weir/bus/priority_event_bus.hpp>
 
 #include <chrono>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -118,4 +119,55 @@ TEMPLATE_TEST_CASE("batch: a saga that fails undoes what was done, the last firs
   CHECK_FALSE(report.results[2].undone());
   CHECK(report.results[3].outcome() == EventOutcome::cancelled);
   CHECK_THROWS_WITH(std::rethrow_exception(report.error), "!c");
+}
+
+TEMPLATE_TEST_CASE("batch: what cannot be published is refused, and says why", "", weir::EventBus,
+                   weir::PriorityEventBus) {
+  weir::sim::Simulator sim;
+  TestType bus(sim, {.capacity = 2});
+  Steps steps;
+  const auto handler = bus.subscribe("t", steps.both());
+  const auto bare = bus.subscribe("bare.*", steps.handler());
+  CHECK_THROWS_WITH(bus.publish_batch(events_of({}), BatchMode::atomic), Catch::Matchers::Contains("at least one"));
+  CHECK_THROWS_WITH(bus.publish_batch(events_of({}), true), Catch::Matchers::Contains("at least one"));
+  CHECK_THROWS_AS(bus.publish_batch(events_of({"a"}), BatchMode::saga, {.attempts = 0}), weir::Error);
+  CHECK_THROWS_AS(bus.publish_batch(events_of({"a"}), BatchMode::saga, {.delay = -1ms}), weir::Error);
+  auto moved = events_of({"a", "b"});
+  const weir::Event gone = std::move(moved[1]);
+  CHECK_THROWS_WITH(bus.publish_batch(moved, BatchMode::independent), Catch::Matchers::Contains("event 1"));
+
+  play(sim, [](TestType& to, std::vector<weir::Event> large, std::vector<weir::Event> stuck) -> Task<> {
+    for (const auto mode : {BatchMode::atomic, BatchMode::saga}) {
+      auto batch = to.publish_batch(std::span(large), mode);
+      std::string why;
+      try {
+        co_await std::move(batch);
+      } catch (const weir::Error& error) {
+        why = error.what();
+      }
+      CHECK_THAT(why, Catch::Matchers::Contains("3 events") && Catch::Matchers::Contains("room for 2"));
+      CHECK(large[0].type() == "t");
+    }
+    auto batch = to.publish_batch(std::span(stuck), BatchMode::saga);
+    std::string why;
+    try {
+      co_await std::move(batch);
+    } catch (const weir::Error& error) {
+      why = error.what();
+    }
+    CHECK_THAT(why, Catch::Matchers::Contains("\"bare.x\"") && Catch::Matchers::Contains("\"bare.*\""));
+    CHECK(stuck[0].payload().get<std::string>() == "b");
+    co_await to.drain();
+    auto late = to.publish_batch(std::span(stuck), BatchMode::atomic);
+    std::exception_ptr closed;
+    try {
+      co_await std::move(late);
+    } catch (...) {
+      closed = std::current_exception();
+    }
+    CHECK(code_of(closed) == weir::Errc::bus_closed);
+  }(bus, events_of({"a", "b", "c"}), events_of({"b"}, "bare.x")));
+  CHECK(steps.log.empty());
+  CHECK(bus.stats().admitted == 0);
+  CHECK(bus.stats().batches.refused == 4);
 }
