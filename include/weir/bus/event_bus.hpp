@@ -63,7 +63,7 @@ Task<> await_quiet(std::shared_ptr<BusCore<Order>> core) {
 template <class Order>
 Task<DrainReport> drain_bus(std::shared_ptr<BusCore<Order>> core, std::optional<TimeService::Duration> limit) {
   Home& home = co_await this_task::home();
-  if (BusWorker::at(home, core.get())) {
+  if (BusWorker::at(home, core.get()) || core->undoes_at(home)) {
     throw Error(Errc::would_deadlock, "a handler cannot wait for its own bus to be drained: let another task do it");
   }
   core->begin_drain();

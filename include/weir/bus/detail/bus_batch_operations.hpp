@@ -313,8 +313,11 @@ class BatchOwner {
     report.not_undone = std::move(batch_.not_undone);
     report.held_back = batch_.held_back;
     report.not_published = std::move(batch_.not_published);
-    report.waited = batch_.admitted - batch_.published;
-    report.ran = home.turn_time() - batch_.admitted;
+    const auto now = home.turn_time();
+    // All may have been refused.
+    const auto admitted = batch_.admitted == TimeService::TimePoint() ? now : batch_.admitted;
+    report.waited = admitted - batch_.published;
+    report.ran = now - admitted;
     const std::lock_guard lock(core_.mutex);
     core_.batches().add_run(report.ran);
     return report;

@@ -315,6 +315,11 @@ class BusBatches {
     stats_.ran += ran;
     stats_.longest_run = std::max(stats_.longest_run, ran);
   }
+  [[nodiscard]] bool undoes_at(const Home& home) const noexcept {
+    const BusBatch* saga = first_saga_;
+    while (saga && saga->runner_home != &home) saga = saga->next;
+    return saga != nullptr;
+  }
   /// Throws if the end of the handler would wait for itself.
   void check_join(const JoinWaiter& waiter) const {
     if (waiter.handler->pins == 0) return;

@@ -234,6 +234,11 @@ class BusCore final : public BusBase {
   }
 
   [[nodiscard]] BusBatches<Order>& batches() noexcept { return batches_; }
+  /// Whether the compensators of a saga run there.
+  [[nodiscard]] bool undoes_at(const Home& home) const noexcept {
+    const std::lock_guard lock(mutex);
+    return batches_.undoes_at(home);
+  }
 
   // Tickets.
 
