@@ -108,7 +108,7 @@ struct BusBatch final : BatchBase {
   Block* blocks = nullptr;
   BusWaiter* waiter = nullptr;
   TimeService::TimePoint published{};
-  TimeService::TimePoint admitted{};
+  std::optional<TimeService::TimePoint> admitted;
 
   // Of a saga.
 

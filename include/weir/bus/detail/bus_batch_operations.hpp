@@ -315,7 +315,7 @@ class BatchOwner {
     report.not_published = std::move(batch_.not_published);
     const auto now = home.turn_time();
     // All may have been refused.
-    const auto admitted = batch_.admitted == TimeService::TimePoint() ? now : batch_.admitted;
+    const auto admitted = batch_.admitted.value_or(now);
     report.waited = admitted - batch_.published;
     report.ran = now - admitted;
     const std::lock_guard lock(core_.mutex);
