@@ -14,20 +14,15 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstddef>
 #include <exception>
 #include <memory>
-#include <new>
 #include <optional>
-#include <span>
-#include <string>
 #include <utility>
 
 #include <weir/bus/detail/bus_batch.hpp>
-#include <weir/bus/detail/bus_order.hpp>
+#include <weir/bus/detail/bus_batch_admission.hpp>
 #include <weir/bus/detail/bus_worker.hpp>
-#include <weir/channel/options.hpp>
 #include <weir/core/error.hpp>
 
 namespace weir::detail {
@@ -35,28 +30,13 @@ namespace weir::detail {
 template <class Order>
 class BusCore;
 
-/// The publisher of a batch that is admitted as a whole, and waits for its end. Not moved from `begin` on.
-template <class Order>
-struct BatchPublisher : BusWaiter {
-  BusBatch* batch = nullptr;
-  /// The caller's, moved from at the admission.
-  std::span<Event> events;
-  std::array<std::size_t, Order::classes> need{};
-  /// Its places in the lines for room.
-  std::array<typename BusCore<Order>::Publisher, Order::classes> places;
-  TimeService::TimePoint now{};
-  std::error_code error;
-  std::exception_ptr exception;
-  bool for_room = false;
-};
-
 template <class Order>
 class BusBatches {
   using Core = BusCore<Order>;
   using Publisher = BatchPublisher<Order>;
 
  public:
-  explicit BusBatches(Core& core) noexcept : core_(core) {}
+  explicit BusBatches(Core& core) noexcept : core_(core), admission_(core) {}
 
   // The publisher.
 
@@ -67,28 +47,28 @@ class BusBatches {
   /// nothing was done, but for what a policy has dropped.
   BusWait begin(Publisher& p, bool worker_made, BusAfter& after) {
     if (!core_.takes_from(p.home, false)) throw Error(Errc::bus_closed);
-    measure(p);
-    resolve(p, after);
-    const bool fits_now = fits(p);
+    admission_.measure(p);
+    admission_.resolve(p, after);
+    const bool fits_now = admission_.fits(p);
     try {
-      if (!fits_now) check_policies(p);
+      if (!fits_now) admission_.check_policies(p);
     } catch (...) {
-      unresolve(p, p.events.size());
+      admission_.unresolve(p, p.events.size());
       throw;
     }
     if (const BusWait answer = core_.lend(p, worker_made); answer != BusWait::waits) {
-      unresolve(p, p.events.size());
+      admission_.unresolve(p, p.events.size());
       return answer;
     }
     p.batch->waiter = &p;
     p.batch->published = p.now;
     if (!fits_now) {
-      unresolve(p, p.events.size());
-      enter_lines(p);
-    } else if (make_room(p, after)) {
+      admission_.unresolve(p, p.events.size());
+      admission_.enter_lines(p);
+    } else if (admission_.make_room(p, after)) {
       admit(p, p.now);
     } else {
-      unresolve(p, p.events.size());
+      admission_.unresolve(p, p.events.size());
       refuse(p, Errc::queue_full, after);
     }
     core_.distribute(after);
@@ -132,7 +112,7 @@ class BusBatches {
     BusBatch& batch = *p.batch;
     if (batch.waiter != &p) return false;
     if (p.for_room) {
-      leave_lines(p);
+      admission_.leave_lines(p);
       refuse(p, why, after);
       core_.distribute(after);
       return true;
@@ -152,7 +132,7 @@ class BusBatches {
     if (p.batch->waiter == &p) p.batch->waiter = nullptr;
     core_.forget_place(p);
     if (!p.for_room) return;
-    leave_lines(p);
+    admission_.leave_lines(p);
     withdraw(*p.batch, after);
     core_.distribute(after);
   }
@@ -165,22 +145,22 @@ class BusBatches {
   bool give_room(Publisher& p, TimeService::TimePoint now, BusAfter& after) noexcept {
     bool possible = true;
     for (std::size_t c = 0; c < Order::classes; ++c) possible &= p.need[c] <= core_.classes_[c].capacity;
-    if (possible && !fits(p)) return false;
-    leave_lines(p);
+    if (possible && !admission_.fits(p)) return false;
+    admission_.leave_lines(p);
     took_places_ = Order::classes > 1;
     bool resolved = false;
     try {
       if (possible) {
-        resolve(p, after);
+        admission_.resolve(p, after);
         resolved = true;
       }
     } catch (...) {
       p.exception = std::current_exception();
     }
-    if (resolved && make_room(p, after)) {
+    if (resolved && admission_.make_room(p, after)) {
       admit(p, now == TimeService::TimePoint() ? p.home->report_time() : now);
     } else {
-      if (resolved) unresolve(p, p.events.size());
+      if (resolved) admission_.unresolve(p, p.events.size());
       refuse(p, Errc::queue_full, after);
     }
     return true;
@@ -333,109 +313,13 @@ class BusBatches {
   }
 
  private:
-  [[nodiscard]] Overflow policy(std::size_t c) const noexcept {
-    const Overflow overflow = core_.classes_[c].overflow;
-    return Order::precious(c) && overflow != Overflow::reject ? Overflow::wait : overflow;
-  }
-  /// Others lose their room to the batch.
-  [[nodiscard]] bool drops(std::size_t c) const noexcept {
-    return policy(c) == Overflow::drop_oldest || policy(c) == Overflow::latest;
-  }
-
-  void measure(Publisher& p) const {
-    p.need = {};
-    for (const Event& event : p.events) ++p.need[Order::class_of(Order::rank(event))];
-    for (std::size_t c = 0; c < Order::classes; ++c) {
-      if (p.need[c] <= core_.classes_[c].capacity) continue;
-      throw Error(Errc::invalid_argument, "a batch that is admitted as a whole has " + std::to_string(p.need[c]) +
-                                              " events of a priority whose queue has room for " +
-                                              std::to_string(core_.classes_[c].capacity) +
-                                              ": make that larger, or publish them as independent events");
-    }
-  }
-  [[nodiscard]] bool fits(const Publisher& p) const noexcept {
-    for (std::size_t c = 0; c < Order::classes; ++c) {
-      if (p.need[c] == 0 || drops(c)) continue;
-      const auto& room = core_.classes_[c];
-      if (room.stats.queued + p.need[c] > room.capacity) return false;
-      if (room.publishers.first && room.publishers.first != &p.places[c]) return false;
-    }
-    return true;
-  }
-  void check_policies(const Publisher& p) const {
-    for (std::size_t c = 0; c < Order::classes; ++c) {
-      const bool full = core_.classes_[c].stats.queued + p.need[c] > core_.classes_[c].capacity;
-      if (p.need[c] != 0 && full && policy(c) != Overflow::wait && !drops(c)) throw Error(Errc::queue_full);
-    }
-  }
-  /// False: what is in the way cannot be dropped.
-  bool make_room(const Publisher& p, BusAfter& after) noexcept {
-    for (std::size_t c = 0; c < Order::classes; ++c) {
-      while (p.need[c] != 0 && core_.classes_[c].stats.queued + p.need[c] > core_.classes_[c].capacity) {
-        auto* const oldest = core_.oldest_of(c);
-        if (!oldest) return false;
-        core_.end_queued(*oldest, EventOutcome::dropped, after);
-      }
-    }
-    return true;
-  }
-
-  /// All that can fail: after it, the events can be admitted. Strong guarantee.
-  void resolve(Publisher& p, BusAfter& after) {
-    std::size_t done = 0;
-    try {
-      std::size_t calls = 0;
-      for (; done < p.events.size(); ++done) calls += resolve(p, done, after);
-      if (p.batch->saga) p.batch->calls.reserve(calls);
-      core_.queue_.reserve_runs(Order::classes);
-    } catch (...) {
-      unresolve(p, done);
-      throw;
-    }
-  }
-  /// Of one: how often a handler may be called for it.
-  std::size_t resolve(Publisher& p, std::size_t index, BusAfter& after) {
-    const Event& event = p.events[index];
-    TopicEntry* entry = index == 0 ? nullptr : p.batch->members[index - 1].entry;
-    if (!entry || entry->text->view() != event.type()) entry = &core_.table_.entry(event.type(), after.handlers);
-    const auto& handlers = entry->handlers->list;
-    if (p.batch->saga) {
-      const auto stuck = std::find_if(handlers.begin(), handlers.end(), [](const BusHandler* handler) {
-        return !handler->has_compensator && !handler->gone.load(std::memory_order_relaxed);
-      });
-      if (stuck != handlers.end()) {
-        throw Error(Errc::invalid_argument, "the topic \"" + std::string(event.type()) + "\" has a handler, for \"" +
-                                                (*stuck)->pattern +
-                                                "\", that cannot be undone: a saga needs weir::compensated handlers");
-      }
-    }
-    if (const auto key = event.key(); !key.empty()) core_.enter_key(key);
-    p.batch->members[index].entry = entry;
-    // So that the table keeps it.
-    ++entry->events;
-    return handlers.size();
-  }
-  void unresolve(Publisher& p, std::size_t count) noexcept {
-    for (std::size_t i = 0; i < count; ++i) {
-      --p.batch->members[i].entry->events;
-      if (const auto key = p.events[i].key(); !key.empty()) core_.leave_key(core_.keys_.find(key)->second);
-    }
-  }
   void admit(Publisher& p, TimeService::TimePoint now) noexcept {
     BusBatch& batch = *p.batch;
     batch.phase = BatchPhase::running;
     batch.live = batch.size;
     batch.admitted = now;
     ++stats_.running;
-    for (std::size_t i = 0; i < batch.size; ++i) {
-      BatchMember& member = batch.members[i];
-      Event& event = p.events[i];
-      const auto rank = Order::rank(event);
-      auto* const record =
-          ::new (batch.take_block()) typename Core::Record(std::move(event), *member.entry, &member, rank);
-      if (batch.saga) pin(member);
-      core_.link(*record, Order::class_of(rank), now);
-    }
+    admission_.link(p, now);
     if (!batch.saga) return;
     ++sagas_;
     batch.next = first_saga_;
@@ -443,11 +327,6 @@ class BusBatches {
     first_saga_ = &batch;
   }
 
-  static void pin(BatchMember& member) noexcept {
-    member.handlers = member.entry->handlers;
-    ++member.handlers->running;
-    for (BusHandler* const handler : member.handlers->list) ++handler->pins;
-  }
   void unpin(BusBatch& batch, BusAfter& after) noexcept {
     for (std::size_t i = 0; i < batch.size; ++i) {
       BatchMember& member = batch.members[i];
@@ -471,19 +350,6 @@ class BusBatches {
     return false;
   }
 
-  void enter_lines(Publisher& p) noexcept {
-    p.for_room = true;
-    for (std::size_t c = 0; c < Order::classes; ++c) {
-      p.places[c].batch = &p;
-      if (p.need[c] != 0) core_.classes_[c].publishers.push(p.places[c]);
-    }
-  }
-  void leave_lines(Publisher& p) noexcept {
-    p.for_room = false;
-    for (std::size_t c = 0; c < Order::classes; ++c) {
-      if (p.need[c] != 0) core_.classes_[c].publishers.remove(p.places[c]);
-    }
-  }
   /// It is told that it was not admitted.
   void refuse(Publisher& p, std::error_code why, BusAfter& after) noexcept {
     p.batch->waiter = nullptr;
@@ -522,6 +388,7 @@ class BusBatches {
   }
 
   Core& core_;
+  BatchAdmission<Order> admission_;
   BatchId last_id_ = 0;
   BatchStats stats_;
   BusBatch* first_saga_ = nullptr;

@@ -527,6 +527,7 @@ class BusCore final : public BusBase {
   }
 
  private:
+  friend class BatchAdmission<Order>;
   friend class BusBatches<Order>;
 
   struct FreeBlock {
