@@ -87,9 +87,9 @@ class BatchResult {
 };
 
 /// An event of a batch that somebody has to look after.
-class BatchFailure {
+class LeftEvent {
  public:
-  BatchFailure(EventId id, std::string_view topic, std::exception_ptr error)
+  LeftEvent(EventId id, std::string_view topic, std::exception_ptr error)
       : id_(id), topic_(topic), error_(std::move(error)) {}
 
   /// 0 for one that was held back, and never admitted.
@@ -117,10 +117,10 @@ struct BatchReport {
   /// Why a saga was rolled back: the error of the event that failed first, or a cancellation.
   std::exception_ptr error;
   /// For `rollback_incomplete`: one for each call of a handler that was not undone, in the order of what was tried.
-  std::vector<BatchFailure> not_undone;
+  std::vector<LeftEvent> not_undone;
   /// What the handlers of a saga had held back, and how much of it was refused when the saga had committed.
   std::size_t held_back = 0;
-  std::vector<BatchFailure> not_published;
+  std::vector<LeftEvent> not_published;
   /// From the call to the admission (of the first, if they are independent), and from there to the end.
   Duration waited{};
   Duration ran{};

@@ -125,9 +125,9 @@ struct BusBatch final : BatchBase {
   HeldEvent* held = nullptr;
   HeldEvent** held_end = &held;
   std::size_t held_back = 0;
-  std::vector<BatchFailure> not_undone;
+  std::vector<LeftEvent> not_undone;
   bool has_report = false;
-  std::vector<BatchFailure> not_published;
+  std::vector<LeftEvent> not_published;
 };
 
 /// Shared ownership of a batch.
