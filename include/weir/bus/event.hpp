@@ -199,6 +199,8 @@ class Event {
     timestamp_ = when;
     topic_ = &interned;
   }
+  /// For buses: whether it has none of the rarer properties, such as a key or a token.
+  [[nodiscard]] bool is_plain() const noexcept { return !extras_; }
   /// For buses: makes it independent of theirs. Allocates.
   void detach() {
     if (owns_topic_ || !topic_) return;

@@ -18,6 +18,7 @@
 #include <weir/bus/dead_event.hpp>
 #include <weir/bus/detail/bus_batch_operations.hpp>
 #include <weir/bus/detail/bus_operations.hpp>
+#include <weir/bus/detail/run_bus_worker.hpp>
 #include <weir/bus/event.hpp>
 #include <weir/bus/event_context.hpp>
 #include <weir/bus/subscription.hpp>

@@ -66,9 +66,9 @@ class EventPayload {
   /// Throws `Error(Errc::wrong_payload)`, which names both types, unless the value is a `P`.
   template <class P>
   [[nodiscard]] const P& get() const {
-    if (const P* const value = get_if<P>()) return *value;
-    throw Error(Errc::wrong_payload, std::string("asked for ") + typeid(P).name() + ", but the event carries " +
-                                         (kind_ ? kind_->type->name() : "nothing"));
+    const P* const value = get_if<P>();
+    if (!value) refuse(typeid(P));
+    return *value;
   }
 
  private:
@@ -101,6 +101,11 @@ class EventPayload {
                                     delete *std::launder(reinterpret_cast<P**>(memory));
                                   }
                                 }};
+
+  [[noreturn]] void refuse(const std::type_info& asked) const {
+    throw Error(Errc::wrong_payload, std::string("asked for ") + asked.name() + ", but the event carries " +
+                                         (kind_ ? kind_->type->name() : "nothing"));
+  }
 
   void take(EventPayload& other) noexcept {
     if (!other.kind_) return;

@@ -120,9 +120,11 @@ class BusHandlerOf final : public BusHandler {
       return predicate_(event.payload().get<P>());
     }
   }
-  Task<> call(EventContext& context) override {
+  void call(EventContext& context) override {
+    if constexpr (std::is_void_v<decltype(invoke(context))>) invoke(context);
+  }
+  Task<> call_later(EventContext& context) override {
     if constexpr (std::is_void_v<decltype(invoke(context))>) {
-      invoke(context);
       return {};
     } else {
       return into_task(invoke(context));

@@ -1,6 +1,7 @@
 /// The errors of the library: one enumeration, one category, one exception.
 #pragma once
 
+#include <exception>
 #include <string>
 #include <system_error>
 
@@ -163,4 +164,18 @@ class Error : public std::system_error {
   return code == std::errc::operation_canceled || code == asio::error::operation_aborted;
 }
 
+namespace detail {
+
+/// Whether what was thrown has a code, one that matches.
+[[nodiscard]] inline bool is_error_code(const std::exception_ptr& error, bool (*matches)(const std::error_code&)) {
+  try {
+    std::rethrow_exception(error);
+  } catch (const std::system_error& e) {
+    return matches(e.code());
+  } catch (...) {
+    return false;
+  }
+}
+
+}  // namespace detail
 }  // namespace weir

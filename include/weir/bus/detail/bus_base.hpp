@@ -7,6 +7,7 @@
 
 #include <weir/bus/bus_options.hpp>
 #include <weir/bus/detail/bus_handler.hpp>
+#include <weir/bus/detail/bus_mutex.hpp>
 #include <weir/bus/detail/bus_record.hpp>
 #include <weir/core/task.hpp>
 #include <weir/core/wake_list.hpp>
@@ -112,7 +113,7 @@ class BusBase : public std::enable_shared_from_this<BusBase> {
   /// One more worker, which ends when it finds that there are enough. Not under the lock.
   virtual void add_worker(Home& home) = 0;
 
-  mutable std::mutex mutex;
+  mutable BusMutex mutex;
 
  protected:
   virtual ~BusBase() = default;

@@ -5,12 +5,13 @@
 ///     destructor: what is destroyed or told goes into an `After`, which is declared before the lock. No home is posted
 ///     under it.
 ///  2. An event is queued (in the queue, or aside in the list of its key), or runs (a worker has it), or has ended.
-///  Each
-///     step is taken by `start`, `end` and `end_queued` alone, which keep the counters; so each event ends once.
+///     Each step is taken by `start`, `end` and `end_queued` alone, which keep the counters; so each event ends once.
 ///  3. A worker takes an event when it holds one of the `workers` places. A handler that waits for its own bus gives
 ///     its place away and waits for one again before it goes on; those come before new events.
 ///  4. Room goes to those that wait for it, in their order, before it goes to who comes.
-///  5. A worker stores `position` and then looks whether the handler is `gone`; who unsubscribes marks it gone and then
+///  5. A worker that is the only one takes plain events along (bus_run.hpp). Whatever changes what it should do next
+///     recalls them first: a more urgent event, an overflow policy that drops, a subscription, the end.
+///  6. A worker stores `position` and then looks whether the handler is `gone`; who unsubscribes marks it gone and then
 ///     looks at `position`, both sequentially consistent where a handler can have taken long before: one of the two
 ///     sees the other. Where the handler before was a plain function, `join` waits for it, too.
 #pragma once
@@ -37,6 +38,7 @@
 #include <weir/bus/detail/bus_base.hpp>
 #include <weir/bus/detail/bus_batches.hpp>
 #include <weir/bus/detail/bus_handler.hpp>
+#include <weir/bus/detail/bus_linger.hpp>
 #include <weir/bus/detail/bus_order.hpp>
 #include <weir/bus/detail/bus_record.hpp>
 #include <weir/bus/detail/bus_worker.hpp>
@@ -89,7 +91,8 @@ class BusCore final : public BusBase {
     bool waiting = false;
   };
   enum class Admission : std::uint8_t { admitted, full, refused };
-  enum class Next : std::uint8_t { event, none, stop };
+  /// `soon`: none, but it may look again before it says that it is idle.
+  enum class Next : std::uint8_t { event, soon, none, stop };
 
   explicit BusCore(const BusOptions& options) : options_(options) {
     const auto check = [](bool good, const char* what) {
@@ -102,12 +105,24 @@ class BusCore final : public BusBase {
       c.overflow = options.overflow;
     }
     modest_limit_ = std::max<std::size_t>(1, options.workers - 1);
+    // So that what is recalled always gets its place back.
+    if (takes_along()) queue_.reserve_places(1);
   }
   ~BusCore() override {
     while (free_) ::operator delete(std::exchange(free_, free_->next));
   }
 
   [[nodiscard]] const BusOptions& options() const noexcept { return options_; }
+
+  // For those who wait on their thread for another: what changes when an event is admitted, and when room is made. Any
+  // thread, without the lock.
+  [[nodiscard]] EventId admitted() const noexcept { return last_id_.load(std::memory_order_relaxed); }
+  [[nodiscard]] std::uint64_t freed() const noexcept { return freed_.load(std::memory_order_relaxed); }
+  /// How often they look, in pauses.
+  [[nodiscard]] std::uint32_t pauses_between() const noexcept {
+    return static_cast<std::uint32_t>(std::clamp<std::size_t>(options_.capacity / 32, 1, 32));
+  }
+  BusLinger room_linger;
 
   // Publishing. With the lock held, where it takes an `After`.
 
@@ -138,11 +153,14 @@ class BusCore final : public BusBase {
       }
       end_queued(*oldest, EventOutcome::dropped, after);
     }
-    put(draft, entry, p.class_index, now, after);
-    p.id = last_id_;
+    p.id = put(draft, entry, p.class_index, now, after);
     return Admission::admitted;
   }
 
+  /// After `full`: whether nobody waits before it, and what makes room is not its own worker.
+  [[nodiscard]] bool is_next_for_room(const Publisher& p) const noexcept {
+    return !classes_[p.class_index].publishers.first && !BusWorker::at(*p.home, this);
+  }
   /// After `full`: it waits, and gives its place away if it is a handler's.
   BusWait wait_for_room(Publisher& p, bool worker_made, BusAfter& after) noexcept {
     if (const BusWait refused = lend(p, worker_made); refused != BusWait::waits) return refused;
@@ -182,20 +200,33 @@ class BusCore final : public BusBase {
     if (worker.next) worker.next->prev = worker.prev;
     if (worker.idle) leave_idle(worker);
     if (worker.waking) --waking_;
+    if (runner_ == &worker) recall();
     if (worker.record) end(worker, EventOutcome::discarded, after);
     distribute(after);
   }
 
+  /// On the worker's home, without the lock: destroys the events of a run that has ended.
+  static void destroy_run(BusWorker& worker) noexcept {
+    worker.run.for_each_done([](RecordBase& record, EventOutcome) { static_cast<Record&>(record).~Record(); });
+  }
   /// Ends what the worker ran, if it ran something, and gives it the next event; if there is none it is idle.
-  Next take(BusWorker& worker, EventOutcome outcome, TimePoint now, BusAfter& after) noexcept {
+  Next take(BusWorker& worker, EventOutcome outcome, TimePoint now, bool looks_again, BusAfter& after) noexcept {
     if (std::exchange(worker.waking, false)) --waking_;
-    if (worker.record) end(worker, outcome, after, now);
+    if (!worker.run.empty()) {
+      end_run(worker, after, now);
+    } else if (worker.record) {
+      end(worker, outcome, after, now);
+    }
     grant_places(after);
     if (start_next(worker, now, after)) {
       wake_idle(after);
       return Next::event;
     }
     if (closed_ || idle_count_ >= options_.workers) return Next::stop;
+    if (looks_again && busy_ == 0) {
+      worker.seen = admitted();
+      return Next::soon;
+    }
     worker.idle = true;
     worker.next_idle = idle_;
     idle_ = &worker;
@@ -295,6 +326,7 @@ class BusCore final : public BusBase {
   void subscribe(std::unique_ptr<BusHandler> handler) {
     BusAfter after;
     const std::lock_guard lock(mutex);
+    recall();
     handler->order = ++last_order_;
     table_.add(*handler, after.handlers);
     // Counted by the table, and by the subscription that it was made for.
@@ -497,6 +529,7 @@ class BusCore final : public BusBase {
     BusAfter after;
     prepare(after);
     const std::lock_guard lock(mutex);
+    recall();
     classes_[index].capacity = capacity;
     classes_[index].overflow = overflow;
     distribute(after);
@@ -544,7 +577,7 @@ class BusCore final : public BusBase {
 
   [[nodiscard]] static Record& as_record(EventLink& link) noexcept { return static_cast<Record&>(link); }
 
-  void put(Draft& draft, TopicEntry& entry, std::size_t index, TimePoint now, BusAfter& after) {
+  EventId put(Draft& draft, TopicEntry& entry, std::size_t index, TimePoint now, BusAfter& after) {
     const std::string_view key = draft.event->key();
     KeyedEvents* const keyed = key.empty() ? nullptr : &enter_key(key);
     Record* record = nullptr;
@@ -559,14 +592,16 @@ class BusCore final : public BusBase {
     ++entry.events;
     link(*record, index, now);
     wake_idle(after);
+    return record->number();
   }
   /// What an admission does at its end. Room in the queue has been reserved.
   void link(Record& record, std::size_t index, TimePoint now) noexcept {
-    record.event.admit(++last_id_, now, *record.entry->text);
+    if (runner_ && Before()(record.rank(), runner_rank_)) recall();
+    record.event.admit(next_id(), now, *record.entry->text);
     if (record.state) {
       record.state->retain();
       record.state->record = &record;
-      record.state->id = last_id_;
+      record.state->id = record.number();
     }
     queue_.push(record);
     if (OwnedEvent* const owned = record.event.owned()) owned->owner->enter(*owned, record);
@@ -579,11 +614,21 @@ class BusCore final : public BusBase {
   [[nodiscard]] bool takes_from(Home* by, bool held_back) const noexcept {
     return !closed_ && (!draining_ || held_back || (by && BusWorker::at(*by, this)));
   }
+  EventId next_id() noexcept {
+    const EventId id = last_id_.load(std::memory_order_relaxed) + 1;
+    last_id_.store(id, std::memory_order_relaxed);
+    return id;
+  }
 
   void* take_block() {
     if (!free_) return ::operator new(sizeof(Record));
     --free_count_;
-    return std::exchange(free_, free_->next);
+    void* const block = std::exchange(free_, free_->next);
+#if defined(__GNUC__)
+    // The next event's: a worker has written it last.
+    if (free_) __builtin_prefetch(free_, 1);
+#endif
+    return block;
   }
   void give_block(void* memory) noexcept {
     if (free_count_ >= kept_blocks) {
@@ -595,7 +640,7 @@ class BusCore final : public BusBase {
   }
 
   void drop_new(Draft& draft, Class& c, Publisher& p, BusAfter& after) noexcept {
-    p.id = ++last_id_;
+    p.id = next_id();
     ++c.stats.admitted;
     ++c.stats.dropped;
     if (!draft.state) return;
@@ -733,6 +778,7 @@ class BusCore final : public BusBase {
       }
       since_oldest_ = options_.quota != 0 && since_oldest_ >= options_.quota ? 0 : since_oldest_ + 1;
       start(worker, *record, index, now, after);
+      if (is_plain(*record)) begin_run(worker, *record, now);
       give_room(index, now, after);
       return true;
     }
@@ -762,14 +808,13 @@ class BusCore final : public BusBase {
   }
   void start(BusWorker& worker, Record& record, std::size_t index, TimePoint now, BusAfter& after) noexcept {
     worker.record = &record;
-    worker.event = &record.event;
+    worker.entry = record.entry;
     worker.state = record.state;
     worker.class_index = index;
     worker.handlers = batches_.handlers_of(record);
     ++worker.handlers->running;
     worker.key = record.event.key().empty() ? nullptr : &keys_.find(record.event.key())->second;
     worker.started = now;
-    worker.stopped = false;
     worker.told = false;
     worker.cut.store(false, std::memory_order_relaxed);
     worker.cut_reason.store(Errc{}, std::memory_order_relaxed);
@@ -782,9 +827,77 @@ class BusCore final : public BusBase {
     BusStats& stats = classes_[index].stats;
     --stats.queued;
     ++stats.running;
+    note_wait(stats, record, now);
+  }
+  static void note_wait(BusStats& stats, const Record& record, TimePoint now) noexcept {
     const auto waited = now - record.event.timestamp();
     stats.waited += waited;
     stats.longest_wait = std::max(stats.longest_wait, waited);
+  }
+
+  // Runs: see bus_run.hpp. Those of a run that have not been claimed are counted as queued.
+
+  [[nodiscard]] static bool is_plain(const Record& record) noexcept {
+    return !record.state && record.event.is_plain() && record.entry->handlers->all_plain;
+  }
+  /// The worker takes along what it would start next anyway, if no other worker could.
+  void begin_run(BusWorker& worker, Record& first, TimePoint now) noexcept {
+    worker.run.begin(first);
+    Class& c = classes_[worker.class_index];
+    // What drops or rejects goes by how many are queued, to the one.
+    if (!takes_along() || c.overflow != Overflow::wait) return;
+    std::size_t more = std::min<std::size_t>(BusRun::longest - 1, c.capacity / 4);
+    if (options_.quota != 0)
+      more = std::min<std::size_t>(more, options_.quota - std::min(since_oldest_, options_.quota));
+    for (; more != 0; --more) {
+      Record* const record = queue_.top();
+      if (!record || record->entry != first.entry || !same(record->rank(), first.rank()) || !is_plain(*record)) break;
+      queue_.remove(*record);
+      worker.run.add(*record);
+      note_wait(c.stats, *record, now);
+      ++since_oldest_;
+      runner_ = &worker;
+    }
+    if (runner_ == &worker) runner_rank_ = first.rank();
+    worker.run.publish();
+  }
+  /// Whether a worker does so at all.
+  [[nodiscard]] bool takes_along() const noexcept { return HasRank<Order> && options_.workers == 1; }
+  [[nodiscard]] static bool same(const Rank& a, const Rank& b) noexcept { return !Before()(a, b) && !Before()(b, a); }
+  /// What a worker has taken along goes back, but for what it has claimed: something has changed.
+  void recall() noexcept {
+    BusWorker* const worker = std::exchange(runner_, nullptr);
+    if (!worker) return;
+    worker->run.recall([this](RecordBase& record) {
+      queue_.put_back(static_cast<Record&>(record));
+      if (since_oldest_ != 0) --since_oldest_;
+    });
+  }
+  void end_run(BusWorker& worker, BusAfter& after, TimePoint now) noexcept {
+    recall();
+    give_place(worker);
+    BusStats& stats = classes_[worker.class_index].stats;
+    --stats.running;
+    stats.queued -= worker.run.done() - 1;
+    const std::size_t index = worker.class_index;
+    worker.run.for_each_done([&](RecordBase& record, EventOutcome outcome) {
+      ++counter(stats, outcome);
+      give_block(static_cast<void*>(static_cast<Record*>(&record)));
+    });
+    note_run(stats, worker, now);
+    worker.record = nullptr;
+    TopicTable::leave(*std::exchange(worker.handlers, nullptr), after.handlers);
+    worker.entry->events -= worker.run.done();
+    pending_ -= worker.run.done();
+    worker.run.clear();
+    if (joiners_) wake_joiners(after);
+    give_room(index, now, after);
+    if (pending_ == 0) wake_drainers(after);
+  }
+  static void note_run(BusStats& stats, const BusWorker& worker, TimePoint now) noexcept {
+    if (now <= worker.started) return;
+    stats.ran += now - worker.started;
+    stats.longest_run = std::max(stats.longest_run, now - worker.started);
   }
 
   /// Ends what a worker runs. Its payload has been destroyed.
@@ -799,11 +912,9 @@ class BusCore final : public BusBase {
     BusStats& stats = classes_[worker.class_index].stats;
     --stats.running;
     ++counter(stats, outcome);
-    if (now > worker.started) {
-      stats.ran += now - worker.started;
-      stats.longest_run = std::max(stats.longest_run, now - worker.started);
-    }
+    note_run(stats, worker, now);
     worker.record = nullptr;
+    worker.run.clear();
     TopicTable::leave(*std::exchange(worker.handlers, nullptr), after.handlers);
     const bool kept = batches_.keep(worker, record);
     if (!kept) --record.entry->events;
@@ -839,6 +950,7 @@ class BusCore final : public BusBase {
     return pending_ == 0 && waiting_publishers() == 0 && batches_.sagas() == 0;
   }
   void close(BusAfter& after) noexcept {
+    recall();
     closed_ = true;
     wake_all_idle(after);
   }
@@ -867,6 +979,7 @@ class BusCore final : public BusBase {
   }
   void give_room_of(std::size_t index, TimePoint now, BusAfter& after) noexcept {
     Class& c = classes_[index];
+    freed_.store(freed_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
     while (c.publishers.first && c.stats.queued < c.capacity) {
       auto& p = static_cast<Publisher&>(*c.publishers.first);
       if constexpr (HasRank<Order>) {
@@ -880,8 +993,7 @@ class BusCore final : public BusBase {
       try {
         Draft& draft = *p.draft;
         TopicEntry& entry = table_.entry(draft.topic.empty() ? draft.event->type() : draft.topic, after.handlers);
-        put(draft, entry, index, now == TimePoint() ? p.home->report_time() : now, after);
-        p.id = last_id_;
+        p.id = put(draft, entry, index, now == TimePoint() ? p.home->report_time() : now, after);
       } catch (...) {
         p.exception = std::current_exception();
       }
@@ -974,6 +1086,7 @@ class BusCore final : public BusBase {
 
   void remove_handler(BusHandler& handler, BusAfter& after) noexcept {
     if (handler.gone.exchange(true, std::memory_order_seq_cst)) return;
+    recall();
     table_.remove(handler, after.handlers);
   }
   /// Whether the worker calls the handler, or may begin to.
@@ -1053,12 +1166,16 @@ class BusCore final : public BusBase {
   BusWorker* idle_ = nullptr;
   std::size_t idle_count_ = 0;
   std::size_t waking_ = 0;
+  /// Who has taken events along that it may not have claimed.
+  BusWorker* runner_ = nullptr;
+  Rank runner_rank_{};
   std::size_t busy_ = 0;
   std::size_t modest_ = 0;
   std::size_t lent_ = 0;
   std::size_t pending_ = 0;
   std::uint32_t since_oldest_ = 0;
-  EventId last_id_ = 0;
+  std::atomic<EventId> last_id_{0};
+  std::atomic<std::uint64_t> freed_{0};
   std::uint64_t last_order_ = 0;
   FreeBlock* free_ = nullptr;
   std::size_t free_count_ = 0;

@@ -29,8 +29,10 @@ struct BusHandler {
 
   /// Whether the predicate, if there is one, lets it through. May throw.
   virtual bool wants(const Event& event) = 0;
-  /// A coroutine is returned, not started; what is none has run.
-  virtual Task<> call(EventContext& context) = 0;
+  /// A plain function runs.
+  virtual void call(EventContext& context) = 0;
+  /// A coroutine is made, not started.
+  virtual Task<> call_later(EventContext& context) = 0;
   /// Undoes what a call did, if it has a compensator.
   virtual Task<> compensate(const Event&) { return {}; }
 
@@ -41,11 +43,13 @@ struct BusHandler {
   bool has_predicate = false;
   bool is_coroutine = false;
   bool has_compensator = false;
+  /// It is called for each event.
+  [[nodiscard]] bool is_unconditional() const noexcept { return !once && !has_predicate; }
   /// How often an event of a saga that has not ended may have it called, or undone. Under the lock.
   std::uint32_t pins = 0;
   /// `once` was used.
   std::atomic<bool> spent{false};
-  /// Unsubscribed. Written under the lock; see rule 5 of bus_core.hpp for who reads it.
+  /// Unsubscribed. Written under the lock; see rule 6 of bus_core.hpp for who reads it.
   std::atomic<bool> gone{false};
   std::uint32_t refs = 1;
   BusHandler* next_dead = nullptr;
@@ -78,8 +82,15 @@ struct HandlerTrash {
 /// leaves a handler in it that is skipped.
 struct TopicEntry {
   struct Handlers {
+    /// Whether none is a coroutine.
+    [[nodiscard]] bool plain() const noexcept {
+      return std::none_of(list.begin(), list.end(), [](const BusHandler* handler) { return handler->is_coroutine; });
+    }
+
     std::vector<BusHandler*> list;
-    /// Events that run with it.
+    /// What `plain` said when the list was made.
+    bool all_plain = true;
+    /// Events that run with it; those that a worker took together count once.
     std::uint32_t running = 0;
     /// Whether it is what the topic's next event runs with.
     bool current = true;
@@ -119,6 +130,7 @@ class TopicTable {
     const auto text = made.text->view();
     TopicEntry& entry = entries_.emplace(text, std::move(made)).first->second;
     for (BusHandler* const handler : handlers->list) ++handler->refs;
+    handlers->all_plain = handlers->plain();
     entry.handlers = handlers.release();
     return entry;
   }
@@ -135,6 +147,7 @@ class TopicTable {
         if (!other->gone.load(std::memory_order_relaxed)) copy->list.push_back(other);
       }
       insert(copy->list, handler);
+      copy->all_plain = copy->plain();
       changed.emplace_back(&entry, std::move(copy));
     }
     insert(handlers_, handler);

@@ -1,4 +1,4 @@
-/// What waits in a bus: publishers, workers for their next event, those that wait for an outcome, an end, a drain.
+/// What waits in a bus: publishers, and those that wait for an outcome, an end, a drain.
 #pragma once
 
 #include <coroutine>
@@ -13,204 +13,6 @@
 #include <weir/core/with_cancellation.hpp>
 
 namespace weir::detail {
-
-/// A worker: ends its event and takes the next.
-template <class Order>
-class NextEventAwaiter final : public Cancellable {
-  using Core = BusCore<Order>;
-
- public:
-  NextEventAwaiter(Core& core, BusWorker& worker, EventOutcome outcome) noexcept
-      : Cancellable(next_kind()), core_(core), worker_(worker), outcome_(outcome) {}
-
-  void attach(Promise& promise) noexcept {
-    worker_.resumable = &promise.resumable();
-    scope_ = &promise.scope();
-  }
-  [[nodiscard]] bool await_ready() noexcept {
-    {
-      Home& home = *worker_.home;
-      BusAfter after(&home);
-      Core::prepare(after);
-      const auto now = home.turn_time();
-      const std::lock_guard lock(core_.mutex);
-      next_ = core_.take(worker_, outcome_, now, after);
-    }
-    if (next_ == Core::Next::none) return false;
-    if (next_ == Core::Next::stop || worker_.home->spend()) return true;
-    worker_.home->resume_here(*worker_.resumable);
-    return false;
-  }
-  /// Linked only to be seen in reports.
-  void await_suspend(std::coroutine_handle<>) noexcept { scope_->link(*this); }
-  /// `none`: look again.
-  [[nodiscard]] typename Core::Next await_resume() noexcept {
-    unlink();
-    return next_;
-  }
-
- private:
-  static const Kind& next_kind() noexcept {
-    static constexpr Kind kind{nullptr, nullptr, "next event of a bus"};
-    return kind;
-  }
-
-  CancelScope* scope_ = nullptr;
-  Core& core_;
-  BusWorker& worker_;
-  EventOutcome outcome_;
-  typename Core::Next next_ = Core::Next::none;
-};
-
-/// Runs a handler's coroutine in a scope of its own, which the bus can cancel.
-class HandlerAwaiter {
- public:
-  HandlerAwaiter(BusWorker& worker, Task<>&& task) noexcept : worker_(worker), task_(std::move(task)) {}
-  ~HandlerAwaiter() { worker_.scope = nullptr; }
-  HandlerAwaiter(const HandlerAwaiter&) = delete;
-  HandlerAwaiter& operator=(const HandlerAwaiter&) = delete;
-
-  void attach(Promise& parent) noexcept {
-    scope_.emplace(parent.scope());
-    worker_.scope = &*scope_;
-    // Between the last look and here nothing of this home ran; a cancel from elsewhere is behind us in its queue.
-    task_.handle().promise().place(parent.home(), *scope_, &parent.resumable());
-  }
-  [[nodiscard]] bool await_ready() const noexcept { return false; }
-  void await_suspend(std::coroutine_handle<>) noexcept {
-    Promise& child = task_.handle().promise();
-    child.home().resume_next(child.resumable());
-  }
-  void await_resume() { task_.handle().promise().result().get(); }
-
- private:
-  BusWorker& worker_;
-  std::optional<CancelScope> scope_;
-  Task<> task_;
-};
-
-/// A worker among those of its bus.
-template <class Order>
-class WorkerMembership {
- public:
-  WorkerMembership(BusCore<Order>& core, BusWorker& worker, Home& home) noexcept : core_(core), worker_(worker) {
-    worker.home = &home;
-    home.scope().link(worker.mark);
-    core.add(worker);
-  }
-  ~WorkerMembership() {
-    disarm();
-    core_.remove(worker_);
-  }
-  WorkerMembership(const WorkerMembership&) = delete;
-  WorkerMembership& operator=(const WorkerMembership&) = delete;
-
-  void arm(TimeService::Duration delay) {
-    auto& service = asio::use_service<TimeService>(worker_.home->context());
-    worker_.deadline.when = service.after(delay);
-    worker_.deadline.home = worker_.home;
-    worker_.deadline.resumable = &worker_.late;
-    service.add(worker_.deadline);
-    worker_.deadline_armed = true;
-    service_ = &service;
-  }
-  void disarm() noexcept {
-    if (!std::exchange(worker_.deadline_armed, false)) return;
-    if (!service_->remove(worker_.deadline)) worker_.home->forget(worker_.late);
-  }
-
- private:
-  BusCore<Order>& core_;
-  BusWorker& worker_;
-  TimeService* service_ = nullptr;
-};
-
-template <class Order>
-Task<> run_bus_worker(std::shared_ptr<BusCore<Order>> core) {
-  using Next = typename BusCore<Order>::Next;
-  BusWorker worker(core.get());
-  Home& home = co_await this_task::home();
-  WorkerMembership<Order> membership(*core, worker, home);
-  home.set_name("bus worker");
-
-  auto outcome = EventOutcome::completed;
-  for (;;) {
-    const Next next = co_await NextEventAwaiter<Order>(*core, worker, outcome);
-    if (next == Next::stop) co_return;
-    if (next == Next::none) continue;
-
-    const Event& event = *worker.event;
-    const auto& handlers = worker.handlers->list;
-    const CancellationToken token = event.token();
-    std::exception_ptr failure;
-    bool cut_short = false;
-    EventContext context(worker);
-    if (const auto timeout = event.run_timeout()) membership.arm(*timeout);
-    for (std::size_t i = 0; i < handlers.size() && !worker.stopped; ++i) {
-      if (token.cancelled()) worker.cut_off(Errc::cancelled);
-      if (worker.cut.load(std::memory_order_acquire)) {
-        cut_short = true;
-        break;
-      }
-      BusHandler& handler = *handlers[i];
-      if (i != 0) {
-        // Rule 5.
-        worker.position.store(i, handlers[i - 1]->is_coroutine ? std::memory_order_seq_cst : std::memory_order_release);
-      }
-      if (handler.gone.load(std::memory_order_seq_cst)) continue;
-      std::exception_ptr error;
-      Task<> task;
-      try {
-        if (handler.has_predicate && !handler.wants(event)) continue;
-        if (handler.once) {
-          if (handler.spent.exchange(true, std::memory_order_relaxed)) continue;
-          core->unsubscribe(handler);
-        }
-        task = handler.call(context);
-      } catch (...) {
-        error = std::current_exception();
-      }
-      if (task) {
-        try {
-          if (token.connected()) {
-            auto guarded = with_cancellation(token, std::move(task));
-            task = into_task(std::move(guarded));
-          }
-          co_await HandlerAwaiter(worker, std::move(task));
-        } catch (...) {
-          error = std::current_exception();
-        }
-        BusAfter after(&home);
-        core->passed_handler(after);
-      }
-      if (!error) {
-        if (BusBatches<Order>::is_saga(worker)) core->batches().note_call(worker, handler);
-        continue;
-      }
-      if (worker.cut.load(std::memory_order_relaxed) || token.cancelled()) {
-        try {
-          std::rethrow_exception(error);
-        } catch (const std::system_error& e) {
-          if (is_cancellation(e.code()) || e.code() == Errc::timed_out) {
-            cut_short = true;
-            continue;
-          }
-        } catch (...) {
-        }
-      }
-      if (!failure) failure = error;
-    }
-    membership.disarm();
-    outcome = failure     ? EventOutcome::failed
-              : cut_short ? (worker.reason() == Errc::timed_out ? EventOutcome::timed_out : EventOutcome::cancelled)
-                          : EventOutcome::completed;
-    if (worker.state && worker.state->batch) worker.failure = failure;
-    // What a saga did may have to be undone first.
-    if (BusBatches<Order>::is_saga(worker)) continue;
-    if (failure) core->bury(worker.record->event, failure);
-    worker.record->event.payload().reset();
-  }
-}
 
 /// Publishes: `Result` is made of the draft's state and the event's number.
 template <class Order, class Result>
@@ -259,10 +61,15 @@ class PublishAwaiter final : public Cancellable {
     publisher_.home = &home;
     publisher_.resumable = &promise_->resumable();
     publisher_.draft = &draft_;
-    if (!attempt(home, false)) {
+    Attempt tried = attempt(home, false, home.patience() != 0);
+    if (tried == Attempt::looks_again) {
+      linger(home);
+      tried = attempt(home, false, false);
+    }
+    if (tried == Attempt::needs_worker) {
       // The one that takes the place of a handler which waits has to be made, and not under the lock.
       core_->add_worker(home);
-      attempt(home, true);
+      attempt(home, true, false);
     }
     if (suspended_) return false;
     if constexpr (!std::is_same_v<Result, EventId>) kept_ = share();
@@ -292,25 +99,33 @@ class PublishAwaiter final : public Cancellable {
     return kind;
   }
 
-  /// False: it has to wait, and another worker is needed for that.
-  bool attempt(Home& home, bool worker_made) {
+  enum class Attempt : std::uint8_t { done, needs_worker, looks_again };
+
+  Attempt attempt(Home& home, bool worker_made, bool looks_again) {
     BusAfter after(&home);
     Core::prepare(after);
     const auto now = home.turn_time();
     const std::lock_guard lock(core_->mutex);
-    if (core_->admit(draft_, now, &home, after, publisher_) != Core::Admission::full) return true;
+    if (core_->admit(draft_, now, &home, after, publisher_) != Core::Admission::full) return Attempt::done;
     // The bus may go while this waits.
     if (!kept_) kept_ = share();
+    seen_ = core_->freed();
+    if (looks_again && core_->is_next_for_room(publisher_)) return Attempt::looks_again;
     switch (core_->wait_for_room(publisher_, worker_made, after)) {
       case BusWait::needs_worker:
-        return false;
+        return Attempt::needs_worker;
       case BusWait::refused:
         publisher_.error = Errc::would_deadlock;
         break;
       default:
         suspended_ = true;
     }
-    return true;
+    return Attempt::done;
+  }
+  void linger(Home& home) noexcept {
+    if (!home.spend()) return;
+    const auto freed = [this] { return core_->freed() != seen_; };
+    core_->room_linger.wait(home.patience(), core_->pauses_between(), freed);
   }
   void abort() noexcept {
     BusAfter after;
@@ -329,6 +144,8 @@ class PublishAwaiter final : public Cancellable {
   std::optional<Event> own_;
   Publisher publisher_;
   Promise* promise_ = nullptr;
+  /// What room had been made when there was none.
+  std::uint64_t seen_ = 0;
   bool suspended_ = false;
 };
 

@@ -11,7 +11,9 @@
 #include <utility>
 
 #include <weir/bus/detail/bus_base.hpp>
+#include <weir/bus/detail/bus_linger.hpp>
 #include <weir/bus/detail/bus_record.hpp>
+#include <weir/bus/detail/bus_run.hpp>
 #include <weir/core/home.hpp>
 #include <weir/core/time_service.hpp>
 
@@ -45,16 +47,16 @@ struct BusWorker : RunningEvent {
   explicit BusWorker(BusBase* bus) noexcept : owner(bus) {
     mark.worker = this;
     interrupt.worker = this;
-    interrupt.callback = [](Resumable& self, bool run) noexcept {
+    interrupt.callback = [](Resumable& self, bool alive) noexcept {
       BusWorker& worker = *static_cast<Interrupt&>(self).worker;
       worker.interrupt_pending = false;
-      if (run && worker.scope) worker.scope->cancel(worker.reason());
+      if (alive && worker.scope) worker.scope->cancel(worker.reason());
     };
     late.worker = this;
-    late.callback = [](Resumable& self, bool run) noexcept {
+    late.callback = [](Resumable& self, bool alive) noexcept {
       BusWorker& worker = *static_cast<Interrupt&>(self).worker;
       worker.deadline_armed = false;
-      if (!run || !worker.cut_off(Errc::timed_out)) return;
+      if (!alive || !worker.cut_off(Errc::timed_out)) return;
       if (worker.scope) worker.scope->cancel(Errc::timed_out);
       if (auto handlers_token = worker.token_source()) handlers_token->cancel(Errc::timed_out);
     };
@@ -78,6 +80,12 @@ struct BusWorker : RunningEvent {
     return source->token();
   }
 
+  /// Its own, before the handlers of an event are called.
+  void begin_event(const Event& begun) noexcept {
+    event = &begun;
+    stopped = false;
+    if (source) forget_source();
+  }
   /// Under the lock of the bus, or on the home: handlers that have not started are skipped. False: it was cut before.
   bool cut_off(Errc why) noexcept {
     Errc none{};
@@ -91,6 +99,11 @@ struct BusWorker : RunningEvent {
     if (state && state->source) return state->source;
     const std::lock_guard lock(source_mutex);
     return source;
+  }
+
+  void forget_source() noexcept {
+    const std::lock_guard lock(source_mutex);
+    source.reset();
   }
 
   BusBase* const owner;
@@ -110,7 +123,10 @@ struct BusWorker : RunningEvent {
   /// Batches that its handler waits for piece by piece: once that was allowed it is not refused half-way.
   std::size_t batches = 0;
 
+  /// The event that it runs, or the first of a run: that one may have ended already.
   RecordBase* record = nullptr;
+  BusRun run;
+  TopicEntry* entry = nullptr;
   TopicEntry::Handlers* handlers = nullptr;
   EventState* state = nullptr;
   EventOwner* event_owner = nullptr;
@@ -119,9 +135,13 @@ struct BusWorker : RunningEvent {
   KeyedEvents* key = nullptr;
   std::size_t class_index = 0;
   TimeService::TimePoint started{};
-  /// Which handler runs; see rule 5 of bus_core.hpp.
+  /// Which handler runs; see rule 6 of bus_core.hpp.
   std::atomic<std::size_t> position{0};
 
+  /// Its own: how long it looks for an event before it is idle.
+  BusLinger linger;
+  /// What had been admitted when there was nothing.
+  EventId seen = 0;
   /// Its own: what the handler's coroutine is cancelled by.
   CancelScope* scope = nullptr;
   Interrupt interrupt;

@@ -81,6 +81,7 @@ class EventQueue {
 
   /// After it, `count` more events can be added without an allocation, unless others come between.
   void reserve(std::size_t count) {
+    if (spare_count_ >= count && heap_.capacity() - heap_.size() >= count) return;
     if (heap_.capacity() < heap_.size() + count) heap_.reserve(std::max(heap_.size() + count, 2 * heap_.size()));
     while (spare_count_ < count) give_spare(*new Run);
   }

@@ -7,21 +7,9 @@
 #include <thread>
 
 #include <weir/channel/detail/asymmetric_fence.hpp>
-
-#if defined(__x86_64__) || defined(__i386__)
-#  include <immintrin.h>
-#endif
+#include <weir/core/processor_pause.hpp>
 
 namespace weir::detail {
-
-/// A moment in a loop that waits for another thread.
-inline void processor_pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 /// A counter of owners that is shared between threads.
 class SharedCounter {

@@ -55,16 +55,6 @@ struct alignas(64) WorkerCounters {
   }
 };
 
-[[nodiscard]] inline bool is_error_code(const std::exception_ptr& error, bool (*matches)(const std::error_code&)) {
-  try {
-    std::rethrow_exception(error);
-  } catch (const std::system_error& e) {
-    return matches(e.code());
-  } catch (...) {
-    return false;
-  }
-}
-
 class StreamRoot;
 
 class StreamCore : public std::enable_shared_from_this<StreamCore> {
