@@ -137,3 +137,42 @@ TEST_CASE("bus threads: a bus that is destroyed while others publish ends them w
     CHECK(calls == at_end);
   }
 }
+
+TEST_CASE("bus threads: what the only worker takes along is recalled by others, and all of it ends once") {
+  const auto events = static_cast<std::uint64_t>(weir_test::long_stress(100'000));
+  asio::thread_pool pool(3);
+  Counts counts;
+  // Not guarded: there is one worker. More urgent events come between, and do not change the order of these.
+  std::uint64_t last[2] = {0, 0};
+  bool ordered = true;
+  {
+    weir::PriorityEventBus bus(pool, {.workers = 1, .capacity = 256});
+    const auto handler = bus.subscribe("a.*", [&](weir::EventContext& event) {
+      ++counts.calls;
+      if (event.priority() != EventPriority::normal) return;
+      std::uint64_t& before = last[event.topic() == "a.x"];
+      ordered = ordered && event.payload<std::uint64_t>() > before;
+      before = event.payload<std::uint64_t>();
+    });
+    const auto produce = [](weir::PriorityEventBus& to, std::string_view topic, std::uint64_t count) -> Task<> {
+      for (std::uint64_t i = 1; i <= count; ++i) {
+        co_await to.publish(topic, i);
+        if (i % 7 == 0) co_await to.publish(topic, i, EventPriority::critical);
+      }
+    };
+    auto leaver = weir::spawn(pool, come_and_go(bus, counts), asio::use_future);
+    auto one = weir::spawn(pool, produce(bus, "a.x", events), asio::use_future);
+    auto other = weir::spawn(pool, produce(bus, "a.y", events), asio::use_future);
+    one.get();
+    other.get();
+    counts.done = true;
+    leaver.get();
+    CHECK(weir::sync_wait(bus.drain()).complete);
+    const auto stats = bus.stats();
+    CHECK(stats.admitted == 2 * (events + events / 7));
+    CHECK(stats.completed == stats.admitted);
+    CHECK(counts.calls == stats.admitted);
+    CHECK(ordered);
+  }
+  pool.join();
+}

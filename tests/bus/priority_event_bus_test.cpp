@@ -201,3 +201,23 @@ TEST_CASE("priority_event_bus: a token given with the event cancels it, queued o
   CHECK(cut == 1);
   CHECK(bus.stats().cancelled == 2);
 }
+
+TEST_CASE("priority_event_bus: each event has a token of its own") {
+  weir::sim::Simulator sim;
+  weir::PriorityEventBus bus(sim, {.workers = 1});
+  std::vector<weir::CancellationToken> tokens;
+  const auto handler = bus.subscribe("t", [&](weir::EventContext& event) -> Task<> {
+    tokens.push_back(event.token());
+    if (event.payload<int>() == 1) co_await weir::sleep_for(10ms);
+  });
+  play(sim, [](weir::PriorityEventBus& to) -> Task<> {
+    weir::Event late("t", 1);
+    late.run_timeout(1ms);
+    co_await to.publish(std::move(late));
+    co_await to.publish("t", 2);
+    co_await to.drain();
+  }(bus));
+  REQUIRE(tokens.size() == 2);
+  CHECK(tokens[0].cancelled());
+  CHECK_FALSE(tokens[1].cancelled());
+}

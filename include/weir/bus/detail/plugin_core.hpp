@@ -260,7 +260,8 @@ class PluginHandler final : public BusHandler {
   ~PluginHandler() override;
 
   bool wants(const Event& event) override;
-  Task<> call(EventContext& context) override;
+  void call(EventContext& context) override;
+  Task<> call_later(EventContext& context) override;
 
  private:
   friend class PluginCore;
@@ -379,16 +380,19 @@ inline bool PluginHandler::wants(const Event& event) {
   throw core_->translate(std::exchange(thrown, nullptr));
 }
 
-inline Task<> PluginHandler::call(EventContext& context) {
-  Call call(core_->take(*this));
-  if (!call) return {};
-  if (is_coroutine) return run(std::move(call), context);
+inline void PluginHandler::call(EventContext& context) {
+  const Call call(core_->take(*this));
+  if (!call) return;
   const PluginRun run(call.core(), PluginStuck::Kind::handler, pattern, context.id(), nullptr);
   try {
-    return call.handler().call(context);
+    call.handler().call(context);
   } catch (...) {
     throw core_->translate(std::current_exception());
   }
+}
+inline Task<> PluginHandler::call_later(EventContext& context) {
+  Call call(core_->take(*this));
+  return call ? run(std::move(call), context) : Task<>();
 }
 
 inline Task<> PluginHandler::run(Call call, EventContext& context) {
@@ -398,7 +402,7 @@ inline Task<> PluginHandler::run(Call call, EventContext& context) {
   {
     const PluginRun run(core, PluginStuck::Kind::handler, call.handler().pattern, context.id(), &home);
     try {
-      Task<> task = call.handler().call(context);
+      Task<> task = call.handler().call_later(context);
       auto guarded = with_cancellation(core.late_.token(), std::move(task));
       co_await guarded;
     } catch (...) {

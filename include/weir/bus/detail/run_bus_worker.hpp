@@ -278,6 +278,8 @@ Task<> run_bus_worker(std::shared_ptr<BusCore<Order>> core) {
           continue;
         }
         Task<> task = handler->call_later(context);
+        // One whose plugin has gone makes none.
+        if (!task) continue;
         if (calls.token().connected()) {
           auto guarded = with_cancellation(calls.token(), std::move(task));
           task = into_task(std::move(guarded));
