@@ -115,7 +115,7 @@ GroupResult measure(const Group& group, const Effort& effort) {
       const std::size_t i = (step + static_cast<std::size_t>(round)) % present.size();
       Sample sample = run_guarded(group, *present[i], [&] { return present[i]->run(events[i]); });
       if (round == 0) timelines[i] = std::move(sample.timeline);
-      times[i].push_back(sample.ns_per_event);
+      times[i].push_back(group.rated.empty() ? sample.ns_per_event : sample.figures.at(group.rated));
       allocs[i].push_back(sample.allocs_per_event);
       for (const std::string& name : group.figures) figures[i][name].push_back(sample.figures.at(name));
     }

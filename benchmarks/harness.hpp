@@ -97,6 +97,7 @@ struct Group {
   int max_rounds = 1 << 20;
   bool against_best_fixed = false;     // the ratios are to the fixed subject of the least median
   std::vector<std::string> figures{};  // what is reported in place of ns_per_event, if that is not the question
+  std::string rated{};                 // the one of these that the ratios are of; none: there are no ratios
   std::vector<Subject> subjects;
 };
 

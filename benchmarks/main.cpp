@@ -39,8 +39,13 @@ constexpr std::array workloads{
     Workload{"W7", "a bus: published to 1 and 10 handlers, at any depth; the bare queue; memory of a burst",
              &w7_groups},
     Workload{"W8", "100,000 idle channels: bytes each, and one value through each", &w8_groups},
+    Workload{"W9", "a bus: from a cancel to the token, and to the end of a handler, beside a post's round trip",
+             &w9_groups},
+    Workload{"W10", "a bus: critical events beside low ones at 80, 95 and 120 % of what it can do", &w10_groups},
     Workload{"W11", "adaptive beside every fixed strategy: cheap, CPU-heavy and waiting events, and a mix over time",
              &w11_groups},
+    Workload{"PROMISES", "a bus: what its users are promised, beside the plain one under the same load",
+             &promise_groups},
 };
 
 constexpr int usage_error = 2;

@@ -70,6 +70,12 @@ PARTS = {
         for job, name in (("depth", "publish and handle"), ("queue", "the bare queue"))
         for depth in (1, 1000, 100_000, 1_000_000)
     ],
+    "W10": [
+        ({"load_percent": load, "clock": clock}, f"critical, {load} %, {clock} time")
+        for clock in ("virtual", "real")
+        for load in (80, 95, 120)
+    ],
+    "promises": [({"promise": "response"}, "response time of urgent events")],
     "W11": [
         ({"phase": "cheap"}, "cheap, real time"),
         ({"phase": "cpu"}, "CPU-heavy, real time"),
@@ -87,7 +93,19 @@ TITLES = {
     "W6": "a stream with four receivers on two threads",
     "W7": "a bus",
     "W8": "100,000 idle channels, each with a suspended receiver",
+    "W9": "a bus: from a cancel to the token, and to the end of a handler",
+    "W10": "a bus: how long critical events wait beside low ones",
     "W11": "adaptive beside fixed strategies",
+    "promises": "what is promised, beside the plain bus",
+}
+
+
+# What is drawn of a workload: the first of these that it has.
+FIGURES = {
+    "ns_per_event": "ns per event",
+    "bytes": "bytes",
+    "p99_ns": "p99, ns",
+    "urgent_mean_ns": "mean, ns",
 }
 
 
@@ -221,7 +239,7 @@ def draw_workload(workload, all_results, machine, path):
     results = present(all_results)
     if not results:
         return False
-    figure_name = "bytes" if "bytes" in results[0] else "ns_per_event"
+    figure_name = next(name for name in FIGURES if name in results[0])
     parts = []
     for fields, name in PARTS.get(workload, [({}, "")]):
         chosen = [r for r in results if all(r.get(key) == value for key, value in fields.items())]
@@ -246,7 +264,7 @@ def draw_workload(workload, all_results, machine, path):
     if figure_name == "bytes":
         subtitle = "bytes a channel with its receiver, log scale · dot: given out by the allocator · tick: resident in memory"
     else:
-        subtitle = "ns per event, log scale · dot: median · whisker: fastest to slowest round · further left is better"
+        subtitle = f"{FIGURES[figure_name]}, log scale · dot: median · whisker: fastest to slowest round · further left is better"
     finish(figure, f"{workload}: {TITLES.get(workload, '')}", subtitle, machine, path)
     return True
 

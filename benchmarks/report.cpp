@@ -96,6 +96,8 @@ std::vector<Row> rows_of_figures(const GroupResult& outcome) {
   std::vector<Row> rows{{"subject", "variant"}};
   for (const std::string& figure : outcome.group->figures)
     rows.back().insert(rows.back().end(), {figure, "min", "max"});
+  const bool has_ratio = !outcome.group->rated.empty() && !outcome.reference.empty();
+  if (has_ratio) rows.back().push_back(outcome.group->rated + " x " + outcome.reference);
   rows.back().push_back("allocs/event");
   for (const Result& result : outcome.results) {
     if (result.subject->is_absent()) continue;
@@ -104,6 +106,7 @@ std::vector<Row> rows_of_figures(const GroupResult& outcome) {
       const Spread& spread = result.figures.at(figure);
       rows.back().insert(rows.back().end(), {number(spread.median), number(spread.min), number(spread.max)});
     }
+    if (has_ratio) rows.back().push_back(number(result.ratio.median));
     rows.back().push_back(allocations_cell(result));
   }
   return rows;
@@ -142,8 +145,9 @@ Json result_json(const GroupResult& outcome, const Result& result) {
   entry["events"] = result.events;
   for (const std::string& figure : group.figures) entry[figure] = spread_json(result.figures.at(figure));
   if (group.figures.empty()) entry["ns_per_event"] = spread_json(result.ns_per_event);
-  if (group.figures.empty() && !outcome.reference.empty()) {
+  if ((group.figures.empty() || !group.rated.empty()) && !outcome.reference.empty()) {
     Json ratio{{"to", outcome.reference}};
+    if (!group.rated.empty()) ratio["of"] = group.rated;
     ratio.update(spread_json(result.ratio));
     entry["ratio"] = std::move(ratio);
   }

@@ -4,7 +4,7 @@
 import json
 import sys
 
-PARTS = ("job", "threads", "handlers", "depth", "work_ns", "collection", "phase", "clock")
+PARTS = ("job", "threads", "handlers", "depth", "work_ns", "collection", "phase", "load_percent", "promise", "clock")
 TITLES = {
     "ns_per_event": "ns an event",
     "ns_per_value": "ns a value",
@@ -13,6 +13,30 @@ TITLES = {
     "given_back": "given back",
     "resident_given_back": "of what was resident",
     "trimmed_given_back": "after malloc_trim",
+    "p50_ns": "p50, ns",
+    "p99_ns": "p99, ns",
+    "p999_ns": "p99.9, ns",
+    "post_p50_ns": "a post, p50, ns",
+    "p50_posts": "p50, posts",
+    "p99_posts": "p99, posts",
+    "p999_posts": "p99.9, posts",
+    "post_p999_posts": "a post, p99.9, posts",
+    "p99_runs": "p99, runs",
+    "p99_in_way": "p99 of handlers in the way",
+    "p99_beyond_runs": "p99 besides, runs",
+    "low_p50_ns": "low, p50, ns",
+    "low_p99_ns": "low, p99, ns",
+    "low_p999_ns": "low, p99.9, ns",
+    "urgent_mean_ns": "urgent, mean, ns",
+    "urgent_p99_ns": "urgent, p99, ns",
+    "low_mean_ns": "low, mean, ns",
+    "stuck": "stuck",
+    "completed": "completed",
+    "given_up": "given up",
+    "good_per_s": "in time, a second",
+    "urgent_good": "urgent ones in time",
+    "low_good": "low ones in time",
+    "handled": "handled",
 }
 
 
@@ -54,6 +78,10 @@ def part_name(part):
     if "job" in fields:
         threads = "one thread" if fields["threads"] == 1 else "two threads"
         return f"{fields['job'].replace('_', ' ')}, {threads}"
+    if "load_percent" in fields:
+        return f"{fields['load_percent']} %, {fields['clock']} time"
+    if "promise" in fields:
+        return fields["promise"]
     if "phase" in fields:
         return f"{fields['phase']}, {fields['clock']} time"
     if "work_ns" in fields:
@@ -84,13 +112,14 @@ def print_part(results, part):
     first = next(iter(shown[0].values()))
     figures = [figure for figure in TITLES if figure in first]
     to = first["ratio"]["to"] if "ratio" in first else None
+    of = TITLES[first["ratio"]["of"]].removesuffix(", ns") + " " if to and "of" in first["ratio"] else ""
 
     both = any("p64" in payloads for payloads in rows.values())
     titles = [part_name(part)]
     for figure in figures:
         titles += [f"{TITLES[figure]}, u64", "p64"] if both else [TITLES[figure]]
     if to:
-        titles += [f"to {to.replace('_', ' ')}, u64", "p64"] if both else [f"to {to.replace('_', ' ')}"]
+        titles += [f"{of}to {to.replace('_', ' ')}, u64", "p64"] if both else [f"{of}to {to.replace('_', ' ')}"]
     titles += ["allocations an event"]
     print("| " + " | ".join(titles) + " |")
     print("|---" + "|---" * (len(titles) - 1) + "|")

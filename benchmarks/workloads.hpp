@@ -14,6 +14,9 @@ namespace weir_bench {
 [[nodiscard]] std::vector<Group> w6_groups();
 [[nodiscard]] std::vector<Group> w7_groups();
 [[nodiscard]] std::vector<Group> w8_groups();
+[[nodiscard]] std::vector<Group> w9_groups();
+[[nodiscard]] std::vector<Group> w10_groups();
 [[nodiscard]] std::vector<Group> w11_groups();
+[[nodiscard]] std::vector<Group> promise_groups();
 
 }  // namespace weir_bench

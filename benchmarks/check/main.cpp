@@ -45,6 +45,19 @@ std::vector<std::string> figures_of(const Json& result) {
   if (result["id"] == "W7" && result["job"] == "burst") {
     return {"bytes", "resident_bytes", "given_back", "resident_given_back", "trimmed_given_back"};
   }
+  if (result["id"] == "W9") {
+    return {"p50_ns",       "p99_ns",    "p999_ns",   "post_p50_ns", "post_p99_ns",
+            "post_p999_ns", "p50_posts", "p99_posts", "p999_posts",  "post_p999_posts"};
+  }
+  if (result["id"] == "W10") {
+    return {"p50_ns",          "p99_ns",     "p999_ns",    "p99_runs",   "p99_in_way",
+            "p99_beyond_runs", "low_p50_ns", "low_p99_ns", "low_p999_ns"};
+  }
+  if (result["id"] == "promises") {
+    if (result["promise"] == "response") return {"urgent_mean_ns", "urgent_p99_ns", "low_mean_ns", "low_p99_ns"};
+    if (result["promise"] == "stuck") return {"stuck", "completed", "given_up"};
+    return {"good_per_s", "urgent_good", "low_good", "handled"};
+  }
   return {};
 }
 
@@ -94,12 +107,16 @@ void check_workload(const std::string& id, const Json& results) {
     payloads.insert(result["payload"]);
   }
   const std::set<std::string> both{"p64", "u64"};
-  expect(id == "W11" ? payloads.contains("u64") : payloads == both, id + " has not both payloads", payloads);
+  const bool one_payload = id == "W9" || id == "W10" || id == "W11" || id == "promises";
+  expect(one_payload ? payloads.contains("u64") : payloads == both, id + " has not both payloads", payloads);
 
   std::set<std::string> wanted;
   if (id == "W1") wanted = {"local", "local_bulk", "shared", "shared_bulk"};
   if (id == "W2" || id == "W3" || id == "W4") wanted = {"shared", "shared_bulk"};
   if (id == "W7") wanted = {"another_thread", "one_thread", "normal", "mixed", "burst"};
+  if (id == "W9") wanted = {"to_token", "to_end"};
+  if (id == "W10") wanted = {"urgency"};
+  if (id == "promises") wanted = {"response", "run_timeout", "cancelled", "priorities", "both"};
   if (id == "W5" || id == "W8") wanted = {"local", "shared"};
   if (id == "W11") wanted = {"adaptive", "adaptive_batched", "serial", "parallel_2", "batched_64"};
   expect(std::includes(variants.begin(), variants.end(), wanted.begin(), wanted.end()), id + " lacks a variant",
