@@ -875,6 +875,7 @@ class BusCore final : public BusBase {
   }
   void end_run(BusWorker& worker, BusAfter& after, TimePoint now) noexcept {
     recall();
+    forget_interrupt(worker);
     give_place(worker);
     BusStats& stats = classes_[worker.class_index].stats;
     --stats.running;
@@ -894,6 +895,9 @@ class BusCore final : public BusBase {
     give_room(index, now, after);
     if (pending_ == 0) wake_drainers(after);
   }
+  static void forget_interrupt(BusWorker& worker) noexcept {
+    if (std::exchange(worker.interrupt_pending, false)) worker.home->forget(worker.interrupt);
+  }
   static void note_run(BusStats& stats, const BusWorker& worker, TimePoint now) noexcept {
     if (now <= worker.started) return;
     stats.ran += now - worker.started;
@@ -903,7 +907,7 @@ class BusCore final : public BusBase {
   /// Ends what a worker runs. Its payload has been destroyed.
   void end(BusWorker& worker, EventOutcome outcome, BusAfter& after, TimePoint now = {}) noexcept {
     Record& record = static_cast<Record&>(*worker.record);
-    if (std::exchange(worker.interrupt_pending, false)) worker.home->forget(worker.interrupt);
+    forget_interrupt(worker);
     if (std::exchange(worker.lent, false)) {
       --lent_;
     } else {
