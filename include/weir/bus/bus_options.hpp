@@ -18,7 +18,8 @@ namespace weir {
 struct BusOptions {
   /// Events that run at the same time, at most. From 1.
   std::size_t workers = 1;
-  /// Events that may wait, for each priority. From 1.
+  /// Events that may wait, for each priority. From 1. A worker that is the only one takes up to 15 plain events along
+  /// with one that it starts, a quarter of these at most; they count until it has run them.
   std::size_t capacity = 1024;
   /// What publishing does that finds its priority's room taken. Critical events are never dropped by it: where another
   /// would be, they wait. `latest` replaces the queued events of the same topic and priority, also when there is room,
