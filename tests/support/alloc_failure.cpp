@@ -1,13 +1,17 @@
 #include "support/alloc_failure.hpp"
 
+#include <dlfcn.h>
+#include <execinfo.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <array>
 #include <cstdio>
 #include <cstdlib>
 #include <exception>
 #include <new>
 #include <stdexcept>
+#include <string_view>
 
 #define CATCH_CONFIG_RUNNER
 #include "support/catch.hpp"
@@ -19,15 +23,29 @@ constexpr std::uint64_t never = static_cast<std::uint64_t>(-1);
 std::uint64_t fail_at = never;
 bool fail_after = false;
 std::uint64_t asked = 0;
-std::uint64_t failed = 0;
 std::int64_t live = 0;
 int reliable = 0;
+
+/// Whether it is asked for by a post: one to an `any_io_executor` asks before the executor within, which may be
+/// reliable, knows of it. The program has to export its names.
+bool is_in_post() {
+  ++reliable;
+  std::array<void*, 64> frames;
+  const int depth = backtrace(frames.data(), static_cast<int>(frames.size()));
+  bool found = false;
+  for (int i = 0; i < depth && !found; ++i) {
+    Dl_info place{};
+    found = dladdr(frames[static_cast<std::size_t>(i)], &place) != 0 && place.dli_sname &&
+            std::string_view(place.dli_sname).find("4asio4post") != std::string_view::npos;
+  }
+  --reliable;
+  return found;
+}
 
 void* allocate(std::size_t size) {
   if (fail_at != never && reliable == 0) {
     ++asked;
-    if (asked == fail_at || (fail_after && asked > fail_at)) {
-      ++failed;
+    if ((asked == fail_at || (fail_after && asked > fail_at)) && !is_in_post()) {
       throw std::bad_alloc();
     }
   }
@@ -99,7 +117,7 @@ int run(const std::function<void(Stage&)>& scenario, std::uint64_t n, bool after
   int ended = fine;
   {
     Stage stage;
-    asked = failed = 0;
+    asked = 0;
     fail_after = after;
     fail_at = n;
     try {
@@ -118,7 +136,7 @@ int run(const std::function<void(Stage&)>& scenario, std::uint64_t n, bool after
     std::fprintf(stderr, "%lld blocks\n", static_cast<long long>(live - before));
     ended = leaked;
   }
-  return ended == fine && failed == 0 ? not_reached : ended;
+  return ended == fine && asked < n ? not_reached : ended;
 }
 
 int run_apart(const std::function<void(Stage&)>& scenario, std::uint64_t n, bool after) {

@@ -5,8 +5,11 @@ if(NOT WEIR_SANITIZE MATCHES "thread")
   add_executable(
     weir_alloc_failure_tests support/alloc_failure.cpp channel/channel_alloc_failure.cpp
                              channel/select_alloc_failure.cpp channel/broadcast_alloc_failure.cpp
-                             stream/stream_alloc_failure.cpp
+                             stream/stream_alloc_failure.cpp bus/bus_alloc_failure.cpp
   )
+  # It finds out by their names what asks for memory.
+  set_target_properties(weir_alloc_failure_tests PROPERTIES ENABLE_EXPORTS ON)
+  target_compile_options(weir_alloc_failure_tests PRIVATE -O0)
   weir_develop(weir_alloc_failure_tests)
   target_include_directories(weir_alloc_failure_tests PRIVATE "${CMAKE_CURRENT_SOURCE_DIR}")
   target_link_libraries(weir_alloc_failure_tests PRIVATE Catch2::Catch2)

@@ -90,7 +90,7 @@ class BatchAdmission {
       std::size_t calls = 0;
       for (; done < p.events.size(); ++done) calls += resolve(p, done, after);
       if (p.batch->saga) p.batch->calls.reserve(calls);
-      core_.queue_.reserve_runs(Order::classes);
+      core_.queue_.reserve(Order::classes);
     } catch (...) {
       unresolve(p, done);
       throw;

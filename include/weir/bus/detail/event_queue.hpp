@@ -80,18 +80,11 @@ class EventQueue {
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
 
   /// After it, `count` more events can be added without an allocation, unless others come between.
-  void reserve(std::size_t count) {
-    if (spare_count_ >= count && heap_.capacity() - heap_.size() >= count) return;
-    if (heap_.capacity() < heap_.size() + count) heap_.reserve(std::max(heap_.size() + count, 2 * heap_.size()));
-    while (spare_count_ < count) give_spare(*new Run);
-  }
-
-  /// The same for events that begin so many runs, however many they are.
-  void reserve_runs(std::size_t count) { reserve(count + kept_); }
+  void reserve(std::size_t count) { make_spare(count + kept_); }
   /// The same for `put_back`, and it holds whatever comes between.
   void reserve_places(std::size_t count) {
     kept_ = std::max(kept_, count);
-    reserve(1 + kept_);
+    reserve(1);
   }
 
   /// Adds an event that is younger than all that were ever added. O(1), or O(log runs) for one that begins a run.
@@ -100,7 +93,7 @@ class EventQueue {
     if (Run* const run = open_run(record.rank())) {
       run->insert_before(run->ends, record);
     } else {
-      reserve(1 + kept_);
+      reserve(1);
       begin_run(record);
     }
     ++size_;
@@ -178,6 +171,12 @@ class EventQueue {
     if (before_(a.rank, b.rank)) return true;
     if (before_(b.rank, a.rank)) return false;
     return first_of(a).number() < first_of(b).number();
+  }
+
+  void make_spare(std::size_t count) {
+    if (spare_count_ >= count && heap_.capacity() - heap_.size() >= count) return;
+    if (heap_.capacity() < heap_.size() + count) heap_.reserve(std::max(heap_.size() + count, 2 * heap_.size()));
+    while (spare_count_ < count) give_spare(*new Run);
   }
 
   [[nodiscard]] Run* open_run(const Rank& rank) const noexcept {
