@@ -7,6 +7,8 @@
 namespace {
 
 struct Running : weir::detail::RunningEvent {
+  void tell_requester() noexcept override { ++told; }
+  int told = 0;
   weir::CancellationToken token() override { return source.token(); }
   weir::Task<weir::EventId> publish(weir::Event&&) override { return {}; }
   weir::PublishResult try_publish(weir::Event&& event_to_be) override {
@@ -38,4 +40,26 @@ TEST_CASE("event_context: shows the event, its token and its end") {
   CHECK(running.published == "a.c");
   context.stop_propagation();
   CHECK(running.stopped);
+}
+
+TEST_CASE("event_context: a reply goes to a request, and only the first") {
+  Running running;
+  weir::Event event("t", 1);
+  running.event = &event;
+  weir::EventContext context(running);
+  CHECK_FALSE(context.is_request());
+  CHECK_FALSE(context.reply(1));
+  struct Slot : weir::detail::ReplySlot {
+    void accept(const std::type_info& type, void* value) override {
+      if (type == typeid(int)) got = *static_cast<int*>(value);
+    }
+    int got = 0;
+  };
+  const auto slot = std::make_shared<Slot>();
+  event.reply_to(slot);
+  CHECK(context.is_request());
+  CHECK(context.reply(2));
+  CHECK_FALSE(context.reply(3));
+  CHECK(slot->got == 2);
+  CHECK(running.told == 1);
 }

@@ -278,7 +278,8 @@ TEST_CASE("plugin_scope: no more of its events are queued than its quota, and wa
       const auto report = co_await plugin.close(1s);
       CHECK(report.complete);
       CHECK(report.withdrawn == 1);
-      CHECK(plugin.stats().failed == 1);
+      CHECK(plugin.stats().refused == 1);
+      CHECK(plugin.stats().failed == 0);
       co_await on.drain();
     }(bus, scope));
     CHECK(log == "12");
@@ -421,4 +422,29 @@ TEST_CASE("plugin_scope: a handler that the plugin takes out itself is destroyed
     CHECK(report.complete);
   }(scope));
   CHECK(thing.use_count() == 1);
+}
+
+TEST_CASE("plugin_scope: requests go both ways, and a failure of the plugin reaches the requester as the host's") {
+  weir::sim::Simulator sim;
+  Bus bus(sim);
+  PluginScope scope(bus, "p");
+  const auto doubles = bus.subscribe("host.double", [](weir::EventContext& event) { return 2 * event.payload<int>(); });
+  const auto asks = scope.subscribe("plugin.ask", [&scope](weir::EventContext& event) -> Task<int> {
+    const int twice = co_await scope.request<int>("host.double", event.payload<int>(), 1s);
+    co_return twice + 1;
+  });
+  const auto throws = scope.subscribe("plugin.throws", [](weir::EventContext&) -> int { throw std::bad_alloc(); });
+  play(sim, [](Bus& on, PluginScope& plugin) -> Task<> {
+    const int got = co_await on.request<int>("plugin.ask", 4);
+    CHECK(got == 9);
+    const auto failed = co_await code_of_task(on.request<int>("plugin.throws", 4));
+    CHECK(failed == weir::Errc::handler_failed);
+    const auto nobody = co_await code_of_task(plugin.request<int>("nobody", 4));
+    CHECK(nobody == weir::Errc::no_handler);
+    const auto report = co_await plugin.close(1s);
+    CHECK(report.complete);
+    const auto late = co_await code_of_task(plugin.request<int>("host.double", 4));
+    CHECK(late == weir::Errc::bus_closed);
+    co_await on.drain();
+  }(bus, scope));
 }

@@ -5,12 +5,14 @@
 #include <concepts>
 #include <cstdint>
 #include <cstring>
+#include <exception>
 #include <map>
 #include <memory>
 #include <new>
 #include <optional>
 #include <string>
 #include <string_view>
+#include <typeinfo>
 #include <utility>
 
 #include <weir/bus/detail/event_owner.hpp>
@@ -51,6 +53,23 @@ struct TopicText {
   std::size_t size = 0;
 };
 
+/// Where the reply to a request goes: the requester's, so that nothing of who replies is left in it. Written by what
+/// runs the event, one at a time, until it is answered; read by the requester after it is told.
+struct ReplySlot {
+  ReplySlot() = default;
+  ReplySlot(const ReplySlot&) = delete;
+  ReplySlot& operator=(const ReplySlot&) = delete;
+  virtual ~ReplySlot() = default;
+
+  /// Moves from the value if it is what was asked for, and else remembers what it is.
+  virtual void accept(const std::type_info& type, void* value) = 0;
+
+  bool called = false;
+  bool answered = false;
+  /// What the first handler that failed threw.
+  std::exception_ptr failure;
+};
+
 /// What most events do not have.
 struct EventExtras {
   std::map<std::string, std::string, std::less<>> metadata;
@@ -60,6 +79,7 @@ struct EventExtras {
   std::optional<std::chrono::steady_clock::duration> run_timeout;
   CancellationToken token;
   OwnedEvent owned;
+  std::shared_ptr<ReplySlot> reply;
 };
 
 }  // namespace detail
@@ -212,6 +232,9 @@ class Event {
   [[nodiscard]] detail::OwnedEvent* owned() noexcept {
     return extras_ && extras_->owned.owner ? &extras_->owned : nullptr;
   }
+  /// For buses: it is a request.
+  void reply_to(std::shared_ptr<detail::ReplySlot> slot) { extras().reply = std::move(slot); }
+  [[nodiscard]] detail::ReplySlot* reply_slot() const noexcept { return extras_ ? extras_->reply.get() : nullptr; }
   /// For buses: it has no owner any more, who is returned.
   [[nodiscard]] detail::EventOwner* disown() noexcept {
     return extras_ ? std::exchange(extras_->owned.owner, nullptr) : nullptr;

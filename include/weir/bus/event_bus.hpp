@@ -21,6 +21,7 @@
 #include <weir/bus/detail/run_bus_worker.hpp>
 #include <weir/bus/event.hpp>
 #include <weir/bus/event_context.hpp>
+#include <weir/bus/request.hpp>
 #include <weir/bus/subscription.hpp>
 #include <weir/core/spawn.hpp>
 #include <weir/core/timeout.hpp>
@@ -236,10 +237,49 @@ class Bus {
                  static_cast<CompletionToken&&>(token));
   }
 
+  /// Publishes an event and waits for the reply, which is what one of its handlers gives to `EventContext::reply` or
+  /// returns; the first counts, and resumes the requester at once, though handlers may still run. A task, to be awaited
+  /// once; it resumes on the home of the one that awaits. A handler of this bus gives up its worker while it waits.
+  ///
+  /// Throws what `publish` does, and: what a handler threw, if none replied; `Error` with `Errc::no_handler` if none
+  /// was called, `Errc::no_reply` if none of them replied, `Errc::wrong_payload` if the reply is no `Reply`,
+  /// `Errc::timed_out` after `timeout`, when the event is cancelled, too; and for an event that ends otherwise what
+  /// that says (`Errc::cancelled`, `timed_out`, `queue_full`, `bus_closed`). A requester that is cancelled cancels its
+  /// event. Allocates the state of the event, the place of the reply and the frames of the task.
+  template <class Reply, class P>
+    requires HasRank<Order>
+  [[nodiscard]] Task<Reply> request(std::string_view topic, P&& payload) {
+    return ask<Reply>(requests(), Event(topic, static_cast<P&&>(payload)));
+  }
+  template <class Reply, class P, class Rep, class Period>
+    requires HasRank<Order>
+  [[nodiscard]] Task<Reply> request(std::string_view topic, P&& payload, std::chrono::duration<Rep, Period> timeout) {
+    return ask_until<Reply>(requests(), Event(topic, static_cast<P&&>(payload)), clock_duration(timeout));
+  }
+  /// The same for an event of its own making, which it takes.
+  template <class Reply>
+    requires HasRank<Order>
+  [[nodiscard]] Task<Reply> request(Event&& event) {
+    return ask<Reply>(requests(), std::move(event));
+  }
+  template <class Reply, class Rep, class Period>
+    requires HasRank<Order>
+  [[nodiscard]] Task<Reply> request(Event&& event, std::chrono::duration<Rep, Period> timeout) {
+    return ask_until<Reply>(requests(), std::move(event), clock_duration(timeout));
+  }
+  /// The same by completion token: `void(std::exception_ptr, Reply)`, on the executor of the bus.
+  template <class Reply, class Rep, class Period, class CompletionToken>
+  auto async_request(Event event, std::chrono::duration<Rep, Period> timeout, CompletionToken&& token)
+    requires HasRank<Order>
+  {
+    return spawn(executor_, request<Reply>(std::move(event), timeout), static_cast<CompletionToken&&>(token));
+  }
+
   /// Calls `handler` for the events of the topics that `pattern` chooses (`*` is one level, `>` the rest), as long as
   /// the subscription lives. It takes an `EventContext&`, and is a plain function, which must not block, or returns
-  /// something to await. Handlers of different events run at the same time on a pool; guard what they share. What it
-  /// throws makes the event fail, and harms neither the other handlers nor the bus.
+  /// something to await. What it gives besides void replies to a request. Handlers of different events run at the same
+  /// time on a pool; guard what they share. What it throws makes the event fail, and harms neither the other handlers
+  /// nor the bus.
   ///
   /// `Error(Errc::invalid_argument)` for what is no pattern. Strong guarantee. Allocates; O(topics + handlers).
   template <class F>
@@ -343,6 +383,15 @@ class Bus {
     return Subscription(core_, subscribed);
   }
 
+  /// What publishes requests: it outlives the bus.
+  [[nodiscard]] auto requests() const {
+    return [core = core_](Event& event) { return publish_request(core, event); };
+  }
+  static Task<EventTicket> publish_request(std::shared_ptr<Core> core, Event& event) {
+    EventStateRef state(new EventState);
+    PublishAwaiter<Order, EventTicket> publishing(*core, event, Order::rank(event), std::move(state));
+    co_return co_await publishing;
+  }
   static Task<EventId> publish_later(std::shared_ptr<Core> core, Event event) {
     PublishAwaiter<Order, EventId> publishing(*core, event, Order::rank(event), EventStateRef());
     co_return co_await publishing;

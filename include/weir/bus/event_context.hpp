@@ -3,6 +3,8 @@
 
 #include <atomic>
 #include <string_view>
+#include <type_traits>
+#include <typeinfo>
 #include <utility>
 
 #include <weir/bus/bus_options.hpp>
@@ -22,6 +24,8 @@ struct RunningEvent {
   virtual CancellationToken token() = 0;
   virtual Task<EventId> publish(Event&& event) = 0;
   virtual PublishResult try_publish(Event&& event) = 0;
+  /// The requester is told that there is a reply.
+  virtual void tell_requester() noexcept = 0;
 
   const Event* event = nullptr;
   bool stopped = false;
@@ -76,6 +80,21 @@ class EventContext {
     return running_->try_publish(Event(topic, static_cast<P&&>(payload), priority));
   }
 
+  /// Whether somebody waits for a reply: see `Bus::request`.
+  [[nodiscard]] bool is_request() const noexcept { return event().reply_slot() != nullptr; }
+  /// Replies to a request, which resumes its requester at once; what a handler returns does the same. The first reply
+  /// of all the event's handlers counts. False, and `value` goes nowhere: it is no request, or there was a reply. One
+  /// of another type than the requester asked for reaches it as `Errc::wrong_payload`.
+  template <class R>
+  bool reply(R&& value) {
+    detail::ReplySlot* const slot = event().reply_slot();
+    if (!slot || slot->answered) return false;
+    std::decay_t<R> own(static_cast<R&&>(value));
+    slot->accept(typeid(own), &own);
+    slot->answered = true;
+    running_->tell_requester();
+    return true;
+  }
   /// The handlers that come after this one are not called for this event.
   void stop_propagation() noexcept { running_->stopped = true; }
 

@@ -30,6 +30,17 @@ struct OutcomeRegistration {
   OutcomeWaiter waiter;
 };
 
+/// Waits for the reply to an event, or for its end without one.
+struct ReplyRegistration : OutcomeRegistration {
+  static constexpr const char* what = "reply to a request";
+
+  ReplyRegistration(std::shared_ptr<BusBase> b, EventStateRef s) noexcept
+      : OutcomeRegistration(std::move(b), std::move(s)) {
+    waiter.for_reply = true;
+  }
+  void result() const noexcept {}
+};
+
 }  // namespace detail
 
 /// Stands for one event that was published as cancellable. Copies stand for the same; distinct copies may be used by
@@ -63,6 +74,11 @@ class EventTicket {
   }
 
   [[nodiscard]] explicit operator bool() const noexcept { return static_cast<bool>(state_); }
+
+  /// For requests: waits for the reply, or for the end without one.
+  [[nodiscard]] auto reply() const { return detail::BusWaitAwaiter<detail::ReplyRegistration>(bus_, state_); }
+  /// For requests: how it ended, when that is known to the caller to have happened.
+  [[nodiscard]] EventOutcome ended_as() const noexcept { return *state_->outcome; }
 
   /// For the bus: whether it is one of its own.
   [[nodiscard]] bool is_of(const detail::BusBase& bus) const noexcept { return bus_.get() == &bus; }

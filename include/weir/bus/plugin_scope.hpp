@@ -34,6 +34,12 @@ struct PluginFunctionOf final : PluginFunction {
   F function;
 };
 
+struct PluginRequests {
+  explicit PluginRequests(PluginCore& c) noexcept : core(&c) {}
+  Task<EventTicket> operator()(Event& event) const { return core->publish_cancellable(event); }
+  PluginCore* core;
+};
+
 }  // namespace detail
 
 /// What a plugin gets of a bus, made by its host: whatever the plugin does there goes through it, and its end takes all
@@ -111,6 +117,17 @@ class PluginScope {
   PublishResult try_publish(std::string_view topic, P&& payload, EventPriority priority = EventPriority::normal) {
     Event event(topic, static_cast<P&&>(payload), priority);
     return core_->try_publish(event);
+  }
+
+  /// The same as those of the bus: an event that is replied to.
+  template <class Reply, class P>
+  [[nodiscard]] Task<Reply> request(std::string_view topic, P&& payload) {
+    return detail::ask<Reply>(detail::PluginRequests(*core_), Event(topic, static_cast<P&&>(payload)));
+  }
+  template <class Reply, class P, class Rep, class Period>
+  [[nodiscard]] Task<Reply> request(std::string_view topic, P&& payload, std::chrono::duration<Rep, Period> timeout) {
+    return detail::ask_until<Reply>(detail::PluginRequests(*core_), Event(topic, static_cast<P&&>(payload)),
+                                    detail::clock_duration(timeout));
   }
 
   /// The same as those of the bus. The scope takes the handler out at its end, whatever becomes of the subscription.

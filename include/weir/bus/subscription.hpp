@@ -99,15 +99,28 @@ inline constexpr bool takes_payload = std::invocable<F&, const P&> || std::invoc
 template <class F>
 inline constexpr bool takes_payload<void, F> = std::invocable<F&, EventContext&>;
 
+template <class P, class F>
+auto call_handler(F& function, EventContext& context) {
+  if constexpr (std::is_void_v<P>) {
+    return function(context);
+  } else if constexpr (std::invocable<F&, const P&, EventContext&>) {
+    return function(context.payload<P>(), context);
+  } else {
+    return function(context.payload<P>());
+  }
+}
+
 /// `P` is void for a handler of events of any type.
 template <class P, class Predicate, class F>
 class BusHandlerOf final : public BusHandler {
+  using Returned = decltype(call_handler<P>(std::declval<F&>(), std::declval<EventContext&>()));
+
  public:
   template <class Q, class G>
   BusHandlerOf(Q&& predicate, G&& function)
       : predicate_(static_cast<Q&&>(predicate)), function_(static_cast<G&&>(function)) {
     has_predicate = !std::is_same_v<Predicate, AnyEvent>;
-    is_coroutine = !std::is_void_v<decltype(invoke(std::declval<EventContext&>()))>;
+    is_coroutine = Awaitable<Returned>;
     has_compensator = is_compensated<F>;
   }
 
@@ -121,13 +134,19 @@ class BusHandlerOf final : public BusHandler {
     }
   }
   void call(EventContext& context) override {
-    if constexpr (std::is_void_v<decltype(invoke(context))>) invoke(context);
+    if constexpr (std::is_void_v<Returned>) {
+      call_handler<P>(function_, context);
+    } else if constexpr (!Awaitable<Returned>) {
+      context.reply(call_handler<P>(function_, context));
+    }
   }
   Task<> call_later(EventContext& context) override {
-    if constexpr (std::is_void_v<decltype(invoke(context))>) {
+    if constexpr (!Awaitable<Returned>) {
       return {};
+    } else if constexpr (std::is_void_v<await_result_t<Returned>>) {
+      return into_task(call_handler<P>(function_, context));
     } else {
-      return into_task(invoke(context));
+      return reply_later(into_task(call_handler<P>(function_, context)), context);
     }
   }
   Task<> compensate(const Event& event) override {
@@ -152,16 +171,10 @@ class BusHandlerOf final : public BusHandler {
     }
   }
 
-  auto invoke(EventContext& context) {
-    if constexpr (std::is_void_v<P>) {
-      return function_(context);
-    } else if constexpr (std::invocable<F&, const P&, EventContext&>) {
-      return function_(context.payload<P>(), context);
-    } else {
-      return function_(context.payload<P>());
-    }
+  template <class T>
+  static Task<> reply_later(Task<T> handling, EventContext& context) {
+    context.reply(co_await std::move(handling));
   }
-
   [[no_unique_address]] Predicate predicate_;
   F function_;
 };

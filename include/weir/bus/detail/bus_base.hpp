@@ -68,6 +68,8 @@ struct BusWaiters {
 struct OutcomeWaiter : BusWaiter {
   OutcomeWaiter* next_waiter = nullptr;
   bool waiting = false;
+  /// Or for the reply, if that comes first.
+  bool for_reply = false;
 };
 
 /// Waits until no call of a handler runs.
@@ -95,6 +97,8 @@ class BusBase : public std::enable_shared_from_this<BusBase> {
   virtual CancelResult cancel(EventState& state) = 0;
   /// Waits for the end of an event. `worker_made`: it does not ask for another.
   virtual BusWait wait(EventState& state, OutcomeWaiter& waiter, bool worker_made) = 0;
+  /// There is a reply for those who wait for one.
+  virtual void answer(EventState& state) noexcept = 0;
   /// It does not want to wait any more; it is told of that as of the end. False: it was told already.
   virtual bool stop_waiting(EventState& state, OutcomeWaiter& waiter) noexcept = 0;
   /// Its frame goes.

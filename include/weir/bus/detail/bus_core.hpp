@@ -253,6 +253,7 @@ class BusCore final : public BusBase {
       // What is a plugin's does not get into the hands of those who do not know when that goes.
       event.payload().reset();
       event.token(CancellationToken());
+      event.reply_to(nullptr);
       owner->gone();
     }
     try {
@@ -300,13 +301,28 @@ class BusCore final : public BusBase {
     BusAfter after;
     prepare(after);
     const std::lock_guard lock(mutex);
-    if (state.outcome) return BusWait::done;
+    if (state.outcome || (waiter.for_reply && state.answered)) return BusWait::done;
     if (const BusWait refused = lend(waiter, worker_made); refused != BusWait::waits) return refused;
     waiter.next_waiter = state.waiters;
     state.waiters = &waiter;
     waiter.waiting = true;
     if (waiter.lender) distribute(after);
     return BusWait::waits;
+  }
+  void answer(EventState& state) noexcept override {
+    BusAfter after;
+    const std::lock_guard lock(mutex);
+    state.answered = true;
+    for (OutcomeWaiter** link = &state.waiters; *link;) {
+      OutcomeWaiter* const waiter = *link;
+      if (!waiter->for_reply) {
+        link = &waiter->next_waiter;
+        continue;
+      }
+      *link = waiter->next_waiter;
+      waiter->waiting = false;
+      tell(*waiter, after);
+    }
   }
   bool stop_waiting(EventState& state, OutcomeWaiter& waiter) noexcept override {
     BusAfter after;

@@ -52,6 +52,7 @@ struct EventState {
   /// What runs it, if it runs.
   struct BusWorker* worker = nullptr;
   std::optional<EventOutcome> outcome;
+  bool answered = false;
   OutcomeWaiter* waiters = nullptr;
 
   void retain() noexcept {

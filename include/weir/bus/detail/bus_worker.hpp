@@ -80,6 +80,10 @@ struct BusWorker : RunningEvent {
     return source->token();
   }
 
+  void tell_requester() noexcept override {
+    if (state) const_cast<BusBase*>(owner)->answer(*state);
+  }
+
   /// Its own, before the handlers of an event are called.
   void begin_event(const Event& begun) noexcept {
     event = &begun;

@@ -308,7 +308,7 @@ inline Error PluginCore::translate(const std::exception_ptr& thrown) {
     what = error.what();
   } catch (...) {
   }
-  if (code == Errc::cancelled) return Error(Errc::cancelled);
+  if (code == Errc::cancelled || (code == Errc::bus_closed && closed())) return Error(*code);
   const std::lock_guard lock(mutex_);
   ++stats_.failed;
   stats_.last_error = what;

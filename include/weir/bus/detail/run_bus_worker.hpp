@@ -158,6 +158,7 @@ class HandlerCalls {
       if (next_ != begin_) tell_position();
       BusHandler& handler = **next_++;
       if (!handler.gone.load(std::memory_order_seq_cst) && (handler.is_unconditional() || wants(handler))) {
+        if (ReplySlot* const slot = event_.reply_slot()) slot->called = true;
         return &handler;
       }
     }
@@ -181,6 +182,7 @@ class HandlerCalls {
   }
   /// After the last: buries the event if it failed, and destroys its payload.
   [[nodiscard]] EventOutcome end() {
+    if (ReplySlot* const slot = event_.reply_slot(); slot && failure_ && !slot->answered) slot->failure = failure_;
     if (worker_.state && worker_.state->batch) worker_.failure = failure_;
     // What a saga did may have to be undone first.
     if (!BusBatches<Order>::is_saga(worker_)) {
