@@ -4,6 +4,9 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
+
+#include <asio/use_future.hpp>
 
 #include <weir/bus/priority_event_bus.hpp>
 #include <weir/core/shielded.hpp>
@@ -447,4 +450,46 @@ TEST_CASE("plugin_scope: requests go both ways, and a failure of the plugin reac
     CHECK(late == weir::Errc::bus_closed);
     co_await on.drain();
   }(bus, scope));
+}
+
+TEST_CASE("plugin_scope: what its handlers publish by their context is the plugin's, also while a saga holds it back") {
+  weir::sim::Simulator sim;
+  Bus bus(sim, {.workers = 3});
+  PluginScope scope(bus, "p", {.highest = EventPriority::low});
+  const auto thing = std::make_shared<int>(0);
+  std::string log;
+  const auto host = bus.subscribe("out.*", [&log](weir::EventContext& event) -> Task<> {
+    log += std::string(event.event().source_name()) + ":" + std::string(name_of(event.priority())) + " ";
+    co_await weir::sleep_for(1s);
+  });
+  const auto plain = scope.subscribe("in", [thing](weir::EventContext& event) -> Task<> {
+    const weir::EventId id = co_await event.publish("out.a", thing, EventPriority::critical);
+    CHECK(id != 0);
+    CHECK(event.try_publish("out.b", thing));
+  });
+  const auto saga = scope.subscribe("saga.*", weir::compensated(
+                                                  [thing](weir::EventContext& event) -> Task<> {
+                                                    const weir::EventId id = co_await event.publish("out.c", thing);
+                                                    CHECK(id == 0);
+                                                    if (event.topic() == "saga.slow") co_await weir::sleep_for(1h);
+                                                  },
+                                                  [&log, thing](const weir::Event&) { log += "undone "; }));
+  play(sim, [](Bus& on, PluginScope& plugin, Thing it) -> Task<> {
+    co_await on.publish("in");
+    std::vector<weir::Event> events;
+    events.emplace_back("saga.quick");
+    events.emplace_back("saga.slow");
+    auto batch = on.publish_batch(std::move(events), weir::BatchMode::saga);
+    auto other = weir::spawn(co_await weir::this_task::executor(), std::move(batch), asio::use_future);
+    co_await weir::sleep_for(3s);
+    const auto report = co_await plugin.close(1s);
+    CHECK(report.complete);
+    CHECK(it.use_count() == 2);
+    co_await weir::sleep_for(1h);
+    // The plugin's handler was cut short, and what another call of it had done could not be undone any more.
+    const weir::BatchReport ended = other.get();
+    CHECK(ended.outcome == weir::BatchOutcome::rollback_incomplete);
+    co_await on.drain();
+  }(bus, scope, thing));
+  CHECK(log == "p:low p:low ");
 }

@@ -72,13 +72,14 @@ struct ReplySlot {
 
 /// What most events do not have.
 struct EventExtras {
+  /// The first, and so the last to go.
+  OwnedEvent owned;
   std::map<std::string, std::string, std::less<>> metadata;
   std::string source_name;
   std::string key;
   std::optional<std::chrono::steady_clock::duration> time_to_live;
   std::optional<std::chrono::steady_clock::duration> run_timeout;
   CancellationToken token;
-  OwnedEvent owned;
   std::shared_ptr<ReplySlot> reply;
 };
 
@@ -138,7 +139,11 @@ class Event {
     owns_topic_ = std::exchange(other.owns_topic_, false);
     return *this;
   }
-  ~Event() { drop_topic(); }
+  ~Event() {
+    drop_topic();
+    // Before its owner hears that it has gone.
+    payload_.reset();
+  }
 
   Event& priority(EventPriority priority) noexcept {
     priority_ = priority;

@@ -16,6 +16,17 @@ namespace weir {
 namespace detail {
 
 /// An event that runs, as its handlers see it.
+struct RunningEvent;
+
+/// What publishes for a handler that is not the host's.
+struct HandlerPublisher {
+  virtual Task<EventId> publish_from(RunningEvent& running, Event&& event) = 0;
+  virtual PublishResult try_publish_from(RunningEvent& running, Event&& event) = 0;
+
+ protected:
+  ~HandlerPublisher() = default;
+};
+
 struct RunningEvent {
   RunningEvent() = default;
   RunningEvent(const RunningEvent&) = delete;
@@ -28,6 +39,8 @@ struct RunningEvent {
   virtual void tell_requester() noexcept = 0;
 
   const Event* event = nullptr;
+  /// While a handler of it runs.
+  HandlerPublisher* publisher = nullptr;
   bool stopped = false;
   /// Cancelled: what has not started is skipped.
   std::atomic<bool> cut{false};
@@ -97,6 +110,9 @@ class EventContext {
   }
   /// The handlers that come after this one are not called for this event.
   void stop_propagation() noexcept { running_->stopped = true; }
+
+  /// For the bus.
+  [[nodiscard]] detail::RunningEvent& running() const noexcept { return *running_; }
 
  private:
   detail::RunningEvent* running_;

@@ -566,12 +566,9 @@ class BusCore final : public BusBase {
   static void prepare(BusAfter& after) noexcept {
     after.destroy = [](RecordBase& record) noexcept {
       EventState* const state = record.state;
-      const OwnedEvent* const owned = record.event.owned();
-      EventOwner* const owner = owned ? owned->owner : nullptr;
       static_cast<Record&>(record).~Record();
       ::operator delete(static_cast<void*>(static_cast<Record*>(&record)));
       if (state) state->release();
-      if (owner) owner->gone();
     };
   }
 

@@ -68,8 +68,14 @@ struct BusWorker : RunningEvent {
     return found && found->worker->owner == bus ? found->worker : nullptr;
   }
 
-  Task<EventId> publish(Event&& published) override { return owner->publish_from(*this, std::move(published)); }
-  PublishResult try_publish(Event&& published) override { return owner->try_publish_from(*this, std::move(published)); }
+  Task<EventId> publish(Event&& published) override {
+    if (publisher) return publisher->publish_from(*this, std::move(published));
+    return owner->publish_from(*this, std::move(published));
+  }
+  PublishResult try_publish(Event&& published) override {
+    if (publisher) return publisher->try_publish_from(*this, std::move(published));
+    return owner->try_publish_from(*this, std::move(published));
+  }
 
   CancellationToken token() override {
     if (state && state->source) return state->source->token();

@@ -56,6 +56,18 @@ class PluginCoreOf final : public PluginCore {
     return publish_event<EventTicket>(PluginHold(*this), nullptr, std::move(event), EventStateRef(new EventState));
   }
   PublishResult try_publish(Event& event) override;
+  Task<EventId> publish_from(RunningEvent& running, Event&& event) override {
+    auto& worker = static_cast<BusWorker&>(running);
+    if (!BusBatches<Order>::is_saga(worker)) return publish_own(std::move(event));
+    own_held_back(event);
+    return publish_in_handler(bus_, worker, std::move(event));
+  }
+  PublishResult try_publish_from(RunningEvent& running, Event&& event) override {
+    auto& worker = static_cast<BusWorker&>(running);
+    if (!BusBatches<Order>::is_saga(worker)) return try_publish(event);
+    own_held_back(event);
+    return try_publish_in_handler(*bus_, worker, std::move(event));
+  }
   Subscription subscribe(std::unique_ptr<BusHandler> handler) override;
   void spawn(Task<> task, std::string_view name) override {
     // Made first: it is the last to go, also when the task is never started.
@@ -191,6 +203,7 @@ class PluginCoreOf final : public PluginCore {
    public:
     Owning(PluginCoreOf& core, Event& event) : core_(core), event_(event) {
       event.own(core);
+      event.owned()->has_place = true;
       core.enter_along();
     }
     Owning(const Owning&) = delete;
@@ -219,6 +232,13 @@ class PluginCoreOf final : public PluginCore {
     event.priority(options_.highest);
     const std::lock_guard lock(mutex_);
     ++stats_.capped;
+  }
+  /// A saga holds it back until it commits: it is the plugin's from now on, and outside of the quota.
+  void own_held_back(Event& event) {
+    if (closed()) refuse();
+    stamp(event);
+    event.own(*this);
+    enter_along();
   }
   void note_published() noexcept {
     const std::lock_guard lock(mutex_);

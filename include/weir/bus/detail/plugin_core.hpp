@@ -91,7 +91,7 @@ struct PluginHandlerBox {
 class PluginHandler;
 
 /// See the rules above. Counted: by the scope, and by each user.
-class PluginCore : public EventOwner {
+class PluginCore : public EventOwner, public HandlerPublisher {
  public:
   PluginCore(std::string_view name, const PluginOptions& options, TimeService& time)
       : name_(name), options_(options), time_(time) {
@@ -262,9 +262,25 @@ class PluginHandler final : public BusHandler {
   bool wants(const Event& event) override;
   void call(EventContext& context) override;
   Task<> call_later(EventContext& context) override;
+  /// What the plugin's handler did when the plugin was there cannot be undone when it is not.
+  Task<> compensate(const Event& event) override;
 
  private:
   friend class PluginCore;
+
+  /// What a handler publishes by its context is the plugin's.
+  class Acting {
+   public:
+    Acting(EventContext& context, PluginCore& core) noexcept : running_(context.running()) {
+      running_.publisher = &core;
+    }
+    Acting(const Acting&) = delete;
+    Acting& operator=(const Acting&) = delete;
+    ~Acting() { running_.publisher = nullptr; }
+
+   private:
+    RunningEvent& running_;
+  };
 
   /// Keeps the handler for a call.
   class Call {
@@ -284,6 +300,7 @@ class PluginHandler final : public BusHandler {
   };
 
   static Task<> run(Call call, EventContext& context);
+  static Task<> undo(Call call, const Event& event);
 
   const PluginHold core_;
   PluginHandlerBox* box_ = nullptr;
@@ -359,6 +376,7 @@ inline PluginHandler::PluginHandler(PluginCore& core, std::unique_ptr<BusHandler
   once = handler->once;
   has_predicate = handler->has_predicate;
   is_coroutine = handler->is_coroutine;
+  has_compensator = handler->has_compensator;
   owner = &core;
   auto box = std::make_unique<PluginHandlerBox>();
   box->handler = std::move(handler);
@@ -384,6 +402,7 @@ inline void PluginHandler::call(EventContext& context) {
   const Call call(core_->take(*this));
   if (!call) return;
   const PluginRun run(call.core(), PluginStuck::Kind::handler, pattern, context.id(), nullptr);
+  const Acting acting(context, call.core());
   try {
     call.handler().call(context);
   } catch (...) {
@@ -401,10 +420,33 @@ inline Task<> PluginHandler::run(Call call, EventContext& context) {
   std::optional<Error> failure;
   {
     const PluginRun run(core, PluginStuck::Kind::handler, call.handler().pattern, context.id(), &home);
+    const Acting acting(context, core);
     try {
       Task<> task = call.handler().call_later(context);
       auto guarded = with_cancellation(core.late_.token(), std::move(task));
       co_await guarded;
+    } catch (...) {
+      failure = core.translate(std::current_exception());
+    }
+  }
+  if (failure) throw Error(*failure);
+}
+
+inline Task<> PluginHandler::compensate(const Event& event) {
+  Call call(core_->take(*this));
+  if (!call) core_->refuse();
+  return undo(std::move(call), event);
+}
+
+inline Task<> PluginHandler::undo(Call call, const Event& event) {
+  PluginCore& core = call.core();
+  const Home& home = co_await this_task::home();
+  std::optional<Error> failure;
+  {
+    const PluginRun run(core, PluginStuck::Kind::handler, call.handler().pattern, event.id(), &home);
+    try {
+      Task<> undoing = call.handler().compensate(event);
+      if (undoing) co_await std::move(undoing);
     } catch (...) {
       failure = core.translate(std::current_exception());
     }
