@@ -37,9 +37,11 @@
 #include <weir/bus/dead_event.hpp>
 #include <weir/bus/detail/bus_base.hpp>
 #include <weir/bus/detail/bus_batches.hpp>
+#include <weir/bus/detail/bus_blocks.hpp>
 #include <weir/bus/detail/bus_handler.hpp>
 #include <weir/bus/detail/bus_linger.hpp>
 #include <weir/bus/detail/bus_order.hpp>
+#include <weir/bus/detail/bus_places.hpp>
 #include <weir/bus/detail/bus_record.hpp>
 #include <weir/bus/detail/bus_worker.hpp>
 #include <weir/channel/channel.hpp>
@@ -94,7 +96,7 @@ class BusCore final : public BusBase {
   /// `soon`: none, but it may look again before it says that it is idle.
   enum class Next : std::uint8_t { event, soon, none, stop };
 
-  explicit BusCore(const BusOptions& options) : options_(options) {
+  explicit BusCore(const BusOptions& options) : options_(options), places_(options.workers) {
     const auto check = [](bool good, const char* what) {
       if (!good) throw Error(Errc::invalid_argument, std::string("BusOptions::") + what + " is at least 1");
     };
@@ -104,12 +106,8 @@ class BusCore final : public BusBase {
       c.capacity = options.capacity;
       c.overflow = options.overflow;
     }
-    modest_limit_ = std::max<std::size_t>(1, options.workers - 1);
     // So that what is recalled always gets its place back.
     if (takes_along()) queue_.reserve_places(1);
-  }
-  ~BusCore() override {
-    while (free_) ::operator delete(std::exchange(free_, free_->next));
   }
 
   [[nodiscard]] const BusOptions& options() const noexcept { return options_; }
@@ -223,7 +221,7 @@ class BusCore final : public BusBase {
       return Next::event;
     }
     if (closed_ || idle_count_ >= options_.workers) return Next::stop;
-    if (looks_again && busy_ == 0) {
+    if (looks_again && places_.taken() == 0) {
       worker.seen = admitted();
       return Next::soon;
     }
@@ -576,9 +574,6 @@ class BusCore final : public BusBase {
   friend class BatchAdmission<Order>;
   friend class BusBatches<Order>;
 
-  struct FreeBlock {
-    FreeBlock* next;
-  };
   struct Class {
     BusStats stats;
     std::size_t capacity = 0;
@@ -596,7 +591,7 @@ class BusCore final : public BusBase {
     Record* record = nullptr;
     try {
       queue_.reserve(1);
-      void* const memory = take_block();
+      void* const memory = blocks_.take();
       record = ::new (memory) Record(std::move(*draft.event), entry, draft.state.get(), draft.rank);
     } catch (...) {
       if (keyed) leave_key(*keyed);
@@ -631,25 +626,6 @@ class BusCore final : public BusBase {
     const EventId id = last_id_.load(std::memory_order_relaxed) + 1;
     last_id_.store(id, std::memory_order_relaxed);
     return id;
-  }
-
-  void* take_block() {
-    if (!free_) return ::operator new(sizeof(Record));
-    --free_count_;
-    void* const block = std::exchange(free_, free_->next);
-#if defined(__GNUC__)
-    // The next event's: a worker has written it last.
-    if (free_) __builtin_prefetch(free_, 1);
-#endif
-    return block;
-  }
-  void give_block(void* memory) noexcept {
-    if (free_count_ >= kept_blocks) {
-      ::operator delete(memory);
-      return;
-    }
-    free_ = ::new (memory) FreeBlock{free_};
-    ++free_count_;
   }
 
   void drop_new(Draft& draft, Class& c, Publisher& p, BusAfter& after) noexcept {
@@ -760,20 +736,12 @@ class BusCore final : public BusBase {
   // Starting and ending.
 
   /// Whether its class may hold another place.
-  [[nodiscard]] bool has_place_for(std::size_t index) const noexcept {
-    return busy_ < options_.workers && (!Order::modest(index) || modest_ < modest_limit_);
-  }
-  void take_place(BusWorker& worker) noexcept {
-    ++busy_;
-    if (Order::modest(worker.class_index)) ++modest_;
-  }
-  void give_place(BusWorker& worker) noexcept {
-    --busy_;
-    if (Order::modest(worker.class_index)) --modest_;
-  }
+  [[nodiscard]] bool has_place_for(std::size_t index) const noexcept { return places_.has(Order::modest(index)); }
+  void take_place(BusWorker& worker) noexcept { places_.take(Order::modest(worker.class_index)); }
+  void give_place(BusWorker& worker) noexcept { places_.give(Order::modest(worker.class_index)); }
 
   bool start_next(BusWorker& worker, TimePoint now, BusAfter& after) noexcept {
-    while (busy_ < options_.workers && !queue_.empty()) {
+    while (places_.has(false) && !queue_.empty()) {
       const auto takes = [this](const Record& r) { return has_place_for(Order::class_of(r.rank())); };
       Record* record = queue_.top();
       if (options_.quota != 0 && since_oldest_ >= options_.quota) {
@@ -896,7 +864,7 @@ class BusCore final : public BusBase {
     const std::size_t index = worker.class_index;
     worker.run.for_each_done([&](RecordBase& record, EventOutcome outcome) {
       ++counter(stats, outcome);
-      give_block(static_cast<void*>(static_cast<Record*>(&record)));
+      blocks_.give(static_cast<void*>(static_cast<Record*>(&record)));
     });
     note_run(stats, worker, now);
     worker.record = nullptr;
@@ -949,7 +917,7 @@ class BusCore final : public BusBase {
     }
     if (after.dead != &record && !kept) {
       record.~Record();
-      give_block(&record);
+      blocks_.give(&record);
     }
     if (joiners_) wake_joiners(after);
     if (--pending_ == 0) wake_drainers(after);
@@ -1065,7 +1033,7 @@ class BusCore final : public BusBase {
     if (std::exchange(waiter.for_place, false)) returning_.remove(waiter);
   }
   void wake_idle(BusAfter& after) noexcept {
-    while (idle_ && waking_ < queue_.size() && busy_ + waking_ < options_.workers) {
+    while (idle_ && waking_ < queue_.size() && places_.taken() + waking_ < places_.count()) {
       BusWorker& worker = *idle_;
       leave_idle(worker);
       worker.waking = true;
@@ -1161,7 +1129,6 @@ class BusCore final : public BusBase {
   }
 
   using Before = typename Order::Before;
-  static constexpr std::size_t kept_blocks = 1024;
 
   struct KeyHash {
     using is_transparent = void;
@@ -1171,8 +1138,9 @@ class BusCore final : public BusBase {
   };
 
   const BusOptions options_;
-  std::size_t modest_limit_ = 1;
+  BusPlaces places_;
   EventQueue<Record, Rank, Before> queue_;
+  BusBlocks<sizeof(Record)> blocks_;
   std::array<Class, Order::classes> classes_;
   TopicTable table_;
   BusBatches<Order> batches_{*this};
@@ -1186,16 +1154,12 @@ class BusCore final : public BusBase {
   /// Who has taken events along that it may not have claimed.
   BusWorker* runner_ = nullptr;
   Rank runner_rank_{};
-  std::size_t busy_ = 0;
-  std::size_t modest_ = 0;
   std::size_t lent_ = 0;
   std::size_t pending_ = 0;
   std::uint32_t since_oldest_ = 0;
   std::atomic<EventId> last_id_{0};
   std::atomic<std::uint64_t> freed_{0};
   std::uint64_t last_order_ = 0;
-  FreeBlock* free_ = nullptr;
-  std::size_t free_count_ = 0;
   std::optional<ChannelSender<DeadEvent>> dead_letters_;
   std::atomic<std::uint64_t> lost_letters_{0};
   JoinWaiter* joiners_ = nullptr;
