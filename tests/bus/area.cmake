@@ -12,3 +12,7 @@ foreach(plugin a b)
   )
 endforeach()
 target_link_libraries(weir_bus_tests PRIVATE ${CMAKE_DL_LIBS})
+
+# For event_json.hpp.
+weir_find_json()
+target_link_libraries(weir_bus_tests PRIVATE nlohmann_json::nlohmann_json)

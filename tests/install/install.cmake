@@ -2,9 +2,11 @@
 set(weir_compilers gcc=g++ clang=clang++-19)
 
 # A compiler that is told of its own folder searches it too early, and misses the C headers behind it.
+weir_find_json()
 set(weir_dependency_folders
     $<TARGET_PROPERTY:asio::asio,INTERFACE_INCLUDE_DIRECTORIES>
     $<TARGET_GENEX_EVAL:fmt::fmt,$<TARGET_PROPERTY:fmt::fmt,INTERFACE_INCLUDE_DIRECTORIES>>
+    $<TARGET_GENEX_EVAL:nlohmann_json::nlohmann_json,$<TARGET_PROPERTY:nlohmann_json::nlohmann_json,INTERFACE_INCLUDE_DIRECTORIES>>
 )
 set(weir_dependency_folders "$<FILTER:${weir_dependency_folders},EXCLUDE,^/usr/include$>")
 

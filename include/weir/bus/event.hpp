@@ -37,6 +37,11 @@ enum class EventPriority : std::uint8_t { critical, high, normal, low };
 /// Who published an event.
 enum class EventOrigin : std::uint8_t { system, plugin, user, external };
 
+[[nodiscard]] constexpr std::string_view name_of(EventOrigin origin) noexcept {
+  constexpr std::string_view names[] = {"system", "plugin", "user", "external"};
+  return names[static_cast<std::size_t>(origin)];
+}
+
 namespace detail {
 
 /// The text of a topic, in one block: owned by a bus that has interned it, or by one event.
