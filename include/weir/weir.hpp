@@ -16,6 +16,7 @@
 #include <weir/bus/plugin_scope.hpp>
 #include <weir/bus/priority_event_bus.hpp>
 #include <weir/bus/request.hpp>
+#include <weir/bus/stuck_event.hpp>
 #include <weir/bus/subscription.hpp>
 #include <weir/bus/topic.hpp>
 #include <weir/channel/broadcast.hpp>

@@ -221,3 +221,35 @@ TEST_CASE("priority_event_bus: each event has a token of its own") {
   CHECK(tokens[0].cancelled());
   CHECK_FALSE(tokens[1].cancelled());
 }
+
+TEST_CASE(
+    "priority_event_bus: a linked token cancels a whole operation: what is queued, what runs, and on another bus") {
+  weir::sim::Simulator sim;
+  PriorityEventBus bus(sim);
+  weir::EventBus other(sim);
+  weir::CancellationSource program;
+  const auto operation = weir::CancellationSource::linked_to(program.token());
+  std::string log;
+  const auto one = bus.subscribe("t", slow_note(log));
+  const auto two = other.subscribe("t", slow_note(log));
+  const auto of_it = [&operation](std::string text) {
+    weir::Event event("t", std::move(text));
+    event.token(operation.token());
+    return event;
+  };
+  play(sim, [](PriorityEventBus& to, weir::EventBus& too, auto make, weir::CancellationSource& source) -> Task<> {
+    co_await to.publish(make("running"));
+    co_await to.publish(make("queued"));
+    co_await to.publish("t", std::string("stranger"));
+    co_await too.publish(make("elsewhere"));
+    co_await weir::sleep_for(100us);
+    source.cancel();
+    co_await to.drain();
+    co_await too.drain();
+  }(bus, other, of_it, program));
+  CHECK(log.find("queued") == std::string::npos);
+  CHECK(log.find("stranger") != std::string::npos);
+  CHECK(bus.stats().cancelled == 2);
+  CHECK(bus.stats().completed == 1);
+  CHECK(other.stats().cancelled == 1);
+}

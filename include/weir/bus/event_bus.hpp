@@ -18,6 +18,7 @@
 #include <weir/bus/dead_event.hpp>
 #include <weir/bus/detail/bus_batch_operations.hpp>
 #include <weir/bus/detail/bus_operations.hpp>
+#include <weir/bus/detail/bus_watch.hpp>
 #include <weir/bus/detail/run_bus_worker.hpp>
 #include <weir/bus/event.hpp>
 #include <weir/bus/event_context.hpp>
@@ -326,6 +327,21 @@ class Bus {
   /// All priorities together. A consistent picture, under the lock.
   [[nodiscard]] BusStats stats() const { return core_->stats(); }
   [[nodiscard]] const BusOptions& options() const noexcept { return core_->options(); }
+
+  /// The events whose handlers have run for `limit` or longer, cancelled or not. Any thread. O(workers).
+  template <class Rep, class Period>
+  [[nodiscard]] std::vector<StuckEvent> stuck(std::chrono::duration<Rep, Period> limit) const {
+    return stuck_events(*core_, time_, clock_duration(limit));
+  }
+  /// A watchdog, to be spawned: calls `report(const StuckEvent&)` once for each event whose handlers run for `limit` or
+  /// longer, and looks for them every `interval`. It ends within one after the bus has been drained or aborted, or by
+  /// being cancelled; what `report` throws ends it, too. A handler that blocks its thread is seen only by a watchdog on
+  /// another.
+  template <class Rep, class Period, class Rep2, class Period2, std::invocable<const StuckEvent&> Report>
+  [[nodiscard]] Task<> watch(std::chrono::duration<Rep, Period> limit, std::chrono::duration<Rep2, Period2> interval,
+                             Report report) {
+    return watch_bus(core_, time_, clock_duration(limit), clock_duration(interval), std::move(report));
+  }
 
  protected:
   friend struct BusParts;

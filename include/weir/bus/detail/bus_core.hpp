@@ -426,13 +426,19 @@ class BusCore final : public BusBase {
     distribute(after);
     return count;
   }
+  /// Calls `visit(worker)` for each that runs an event.
+  template <class Visit>
+  void for_each_running(Visit&& visit) const {
+    for (const BusWorker* worker = workers_; worker; worker = worker->next) {
+      if (worker->record) visit(*worker);
+    }
+  }
   /// Calls `visit(id, topic, started)` for each of its events that runs.
   template <class Visit>
   void for_each_running(const EventOwner& owner, Visit&& visit) const {
-    for (const BusWorker* worker = workers_; worker; worker = worker->next) {
-      if (!worker->record || worker->event_owner != &owner) continue;
-      visit(worker->record->number(), worker->record->entry->text->view(), worker->started);
-    }
+    for_each_running([&](const BusWorker& worker) {
+      if (worker.event_owner == &owner) visit(worker.id, worker.entry->text->view(), worker.started);
+    });
   }
   /// Cancels its events that run. Takes the lock itself.
   void interrupt(const EventOwner& owner) noexcept {
@@ -459,6 +465,11 @@ class BusCore final : public BusBase {
   void forget_wait(BusWaiter& waiter) noexcept { forget_place(waiter); }
 
   [[nodiscard]] bool closed() const noexcept { return closed_; }
+  /// The same, taking the lock.
+  [[nodiscard]] bool is_closed() const noexcept {
+    const std::lock_guard lock(mutex);
+    return closed_;
+  }
 
   Task<EventId> publish_from(BusWorker& worker, Event&& event) override {
     return publish_in_handler(std::static_pointer_cast<BusCore>(shared_from_this()), worker, std::move(event));
@@ -789,6 +800,8 @@ class BusCore final : public BusBase {
   }
   void start(BusWorker& worker, Record& record, std::size_t index, TimePoint now, BusAfter& after) noexcept {
     worker.record = &record;
+    worker.id = record.number();
+    worker.priority = record.event.priority();
     worker.entry = record.entry;
     worker.state = record.state;
     worker.class_index = index;

@@ -136,6 +136,9 @@ struct BusWorker : RunningEvent {
   /// The event that it runs, or the first of a run: that one may have ended already.
   RecordBase* record = nullptr;
   BusRun run;
+  /// Of that one, which others may not look at: it may be gone.
+  EventId id = 0;
+  EventPriority priority = EventPriority::normal;
   TopicEntry* entry = nullptr;
   TopicEntry::Handlers* handlers = nullptr;
   EventState* state = nullptr;
