@@ -253,3 +253,45 @@ TEST_CASE(
   CHECK(bus.stats().completed == 1);
   CHECK(other.stats().cancelled == 1);
 }
+
+TEST_CASE("priority_event_bus: cancelled by its token, queued, aside or running, and by completion token") {
+  weir::sim::Simulator sim;
+  PriorityEventBus bus(sim);
+  std::string log;
+  const auto handler = bus.subscribe("t", slow_note(log));
+  std::vector<CancelAnswer> answers;
+  const auto take = [&answers](std::exception_ptr, weir::CancelResult result) { answers.push_back(result.answer); };
+  bool drained = false;
+  play(sim, [](PriorityEventBus& to, std::vector<CancelAnswer>& seen, auto done, bool& ended) -> Task<> {
+    const auto keyed = [](std::string text) {
+      weir::Event event("t", std::move(text));
+      event.key("k");
+      return event;
+    };
+    weir::Event first = keyed("first");
+    const auto running = co_await to.publish_cancellable(std::move(first));
+    weir::Event second = keyed("second");
+    const auto aside = co_await to.publish_cancellable(std::move(second));
+    const auto queued = co_await to.publish_cancellable("t", std::string("third"), EventPriority::low);
+    co_await weir::sleep_for(100us);
+    const auto of_aside = co_await to.cancel_event(aside.token());
+    seen.push_back(of_aside.answer);
+    const auto of_queued = co_await to.cancel_event(queued.token());
+    seen.push_back(of_queued.answer);
+    to.async_cancel_event(running.token(), done);
+    co_await weir::sleep_for(10ms);
+    const auto of_ended = to.cancel(running.token());
+    seen.push_back(of_ended.answer);
+    const auto of_none = to.cancel(weir::CancellationToken());
+    seen.push_back(of_none.answer);
+    to.async_publish_cancellable(
+        weir::Event("t", std::string("fourth")),
+        [&to, done](std::exception_ptr, weir::EventTicket t) { to.async_cancel_event(std::move(t), done); });
+    co_await weir::sleep_for(10ms);
+    to.async_drain(1s, [&ended](std::exception_ptr, weir::DrainReport report) { ended = report.complete; });
+  }(bus, answers, take, drained));
+  CHECK(answers == std::vector<CancelAnswer>{CancelAnswer::cancelled, CancelAnswer::cancelled, CancelAnswer::signalled,
+                                             CancelAnswer::not_found, CancelAnswer::not_found,
+                                             CancelAnswer::signalled});
+  CHECK(drained);
+}

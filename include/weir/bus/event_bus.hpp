@@ -320,6 +320,15 @@ class Bus {
   [[nodiscard]] Task<DrainReport> drain(std::chrono::duration<Rep, Period> deadline) {
     return drain_bus(core_, std::optional(clock_duration(deadline)));
   }
+  /// Both by completion token: `void(std::exception_ptr, DrainReport)`, on the executor of the bus.
+  template <class CompletionToken>
+  auto async_drain(CompletionToken&& token) {
+    return spawn(executor_, drain(), static_cast<CompletionToken&&>(token));
+  }
+  template <class Rep, class Period, class CompletionToken>
+  auto async_drain(std::chrono::duration<Rep, Period> deadline, CompletionToken&& token) {
+    return spawn(executor_, drain(deadline), static_cast<CompletionToken&&>(token));
+  }
   /// Ends the bus now: discards what is queued, cancels what runs, and refuses what comes or waits for room, with
   /// `Errc::bus_closed`. Any thread; does not wait. The report counts what there was.
   DrainReport abort() noexcept { return core_->abort(); }

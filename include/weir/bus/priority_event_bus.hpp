@@ -51,9 +51,27 @@ class PriorityEventBus : public detail::Bus<detail::PriorityOrder> {
   CancelResult cancel(const EventTicket& ticket) const {
     return ticket.is_of(*core_) ? ticket.cancel() : CancelResult();
   }
+  /// The same for who has only the token that an event was given when it was published as cancellable. O(queued); also
+  /// `not_found` for one whose event has ended.
+  CancelResult cancel(const CancellationToken& token) const { return cancel_by(*core_, token); }
   /// The same, awaited. It does not suspend.
   [[nodiscard]] Task<CancelResult> cancel_event(EventTicket ticket) const {
     return cancel_later(core_, std::move(ticket));
+  }
+  [[nodiscard]] Task<CancelResult> cancel_event(CancellationToken token) const {
+    return cancel_later(core_, std::move(token));
+  }
+
+  /// These by completion token, on the executor of the bus: `void(std::exception_ptr, EventTicket)`, and
+  /// `void(std::exception_ptr, CancelResult)` for a ticket or a token. Each allocates a task.
+  template <class CompletionToken>
+  auto async_publish_cancellable(Event event, CompletionToken&& token) {
+    return spawn(executor_, publish_cancellable_later(core_, std::move(event)), static_cast<CompletionToken&&>(token));
+  }
+  template <class Which, class CompletionToken>
+    requires std::same_as<Which, EventTicket> || std::same_as<Which, CancellationToken>
+  auto async_cancel_event(Which which, CompletionToken&& token) const {
+    return spawn(executor_, cancel_later(core_, std::move(which)), static_cast<CompletionToken&&>(token));
   }
 
   /// How many events of a priority may wait, and what publishing does that finds no room. Those that wait already stay.
@@ -71,6 +89,18 @@ class PriorityEventBus : public detail::Bus<detail::PriorityOrder> {
  private:
   static Task<CancelResult> cancel_later(std::shared_ptr<Core> core, EventTicket ticket) {
     co_return ticket.is_of(*core) ? ticket.cancel() : CancelResult();
+  }
+  static Task<CancelResult> cancel_later(std::shared_ptr<Core> core, CancellationToken token) {
+    co_return cancel_by(*core, token);
+  }
+  static CancelResult cancel_by(Core& core, const CancellationToken& token) {
+    const detail::EventStateRef state = core.find(token);
+    return state ? core.cancel(*state.get()) : CancelResult();
+  }
+  static Task<EventTicket> publish_cancellable_later(std::shared_ptr<Core> core, Event event) {
+    const EventPriority priority = event.priority();
+    detail::PublishAwaiter<detail::PriorityOrder, EventTicket> publishing(*core, event, priority, detail::new_state());
+    co_return co_await publishing;
   }
 };
 

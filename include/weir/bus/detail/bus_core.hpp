@@ -295,6 +295,23 @@ class BusCore final : public BusBase {
     return {CancelAnswer::signalled, {}};
   }
 
+  /// The event that has this token for its own, and has not ended; or nothing. O(events).
+  [[nodiscard]] EventStateRef find(const CancellationToken& token) {
+    const std::lock_guard lock(mutex);
+    EventState* found = nullptr;
+    const auto look = [&](EventState* state) {
+      if (state && state->source && state->source->token() == token) found = state;
+    };
+    queue_.for_each([&](Record& record) { look(record.state); });
+    for (auto& [name, keyed] : keys_) {
+      for (EventLink* link = keyed.ends.next; link != &keyed.ends; link = link->next) look(as_record(*link).state);
+    }
+    for (const BusWorker* worker = workers_; worker; worker = worker->next) look(worker->state);
+    if (!found) return {};
+    found->retain();
+    return EventStateRef(found);
+  }
+
   BusWait wait(EventState& state, OutcomeWaiter& waiter, bool worker_made) override {
     BusAfter after;
     prepare(after);
