@@ -135,6 +135,15 @@ class BatchWorld {
     }
   }
 
+  /// When everything that ran has gone, at the end or in the middle.
+  void check_shut_down() {
+    if (!bus_) return;
+    bus_->abort();
+    const auto stats = bus_->stats();
+    weir::sim::ensure(stats.queued == 0 && stats.running == 0, "the end has left an event");
+    weir::sim::ensure(stats.batches.running == 0, "the end has left a batch");
+  }
+
   void check_end() {
     if (sim_.stopped()) return;
     for (const auto& root : roots_) weir::sim::ensure(root->done(), "a root has not ended");
@@ -225,10 +234,15 @@ class BatchWorld {
       Run& run = runs_.front();
       if (!run.ticket) continue;
       const auto ticket = run.ticket.event(static_cast<std::size_t>(scene_.cancelled));
+      const bool had_failed = run.stopped;
       const auto answer = ticket.cancel().answer;
       if (!ticket) continue;
+      if (had_failed) {
+        weir::sim::ensure(answer == weir::CancelAnswer::refused || answer == weir::CancelAnswer::too_late,
+                          "an event of a saga was cancelled that had failed");
+      }
       weir::sim::ensure(answer != weir::CancelAnswer::not_found, "an event of this bus was not found");
-      if (answer == weir::CancelAnswer::refused) ++refusals_;
+      if (answer == weir::CancelAnswer::refused) run.stopped = true;
       if (!run.first_answer) run.first_answer = answer;
       if (answer == weir::CancelAnswer::cancelled && scene_.mode == weir::BatchMode::saga) run.stopped = true;
     }
@@ -244,11 +258,12 @@ class BatchWorld {
       const auto ticket = run.ticket.event(i);
       if (!ticket) continue;
       run.watched[i] = true;
-      start(watch(run, static_cast<int>(i), ticket));
+      start(watch(run, static_cast<int>(i), ticket, scene_.mode == weir::BatchMode::saga));
     }
   }
-  static Task watch(Run& run, int i, weir::EventTicket ticket) {
+  static Task watch(Run& run, int i, weir::EventTicket ticket, bool saga) {
     const auto outcome = co_await ticket.outcome();
+    if (saga && outcome != weir::EventOutcome::completed) run.stopped = true;
     weir::sim::ensure(run.outcomes.emplace(i, outcome).second, "an outcome was delivered twice");
   }
 
@@ -340,7 +355,7 @@ class BatchWorld {
     ensure(!all || committed || scene_.act == BatchScene::Act::cancel, "a saga was rolled back that had no failure");
     ensure(committed == !report.error, "a saga was rolled back for no reason");
     ensure(static_cast<std::size_t>(run.held) == report.held_back, "what was held back was not counted");
-    if (run.stopped) ensure(!committed, "a saga committed of which an event was cancelled");
+    if (run.stopped) ensure(!committed, "a saga committed of which an event did not complete");
     if (committed) {
       ensure(run.undone.empty() && run.failed_undos.empty(), "a saga was undone that committed");
       const int published = run.held - static_cast<int>(report.not_published.size());
@@ -383,7 +398,6 @@ class BatchWorld {
   std::vector<std::unique_ptr<Root<>>> roots_;
   int busy_ = 0;
   int clock_ = 0;
-  int refusals_ = 0;
   bool draining_ = false;
   bool aborted_ = false;
   bool left_ = false;
@@ -411,6 +425,7 @@ inline auto scenario_of(const BatchScene& scene) {
         throw;
       }
       sim.shut_down();
+      world.check_shut_down();
     }
     weir::sim::ensure(ledger.alive == 0, "a payload is left");
     weir::sim::ensure(ledger.twice == 0, "a payload was destroyed twice");
