@@ -201,14 +201,21 @@ TEMPLATE_TEST_CASE("batch: an atomic one waits in its turn, and its events have 
     co_await weir::sleep_for(100us);
     CHECK(to.try_publish("t", std::string("refused")).error == weir::Errc::queue_full);
     co_await weir::sleep_for(1h);
+    // There is room for the second, but not before the first.
+    for (const auto* const text : {"4", "5"}) co_await to.publish("t", std::string(text));
+    co_await weir::sleep_for(100us);
+    weir::spawn(on, whole(to, out), asio::detached);
+    co_await weir::sleep_for(100us);
+    auto second = to.publish_batch(events_of({"d"}), BatchMode::atomic);
+    co_await std::move(second);
     co_await to.drain();
   }(sim, bus, batch, single, report));
-  CHECK(steps.log == "1 2 3 before a b c after ");
+  CHECK(steps.log == "1 2 3 before a b c after 4 5 a b c d ");
   REQUIRE(report.size() == 3);
   CHECK(report);
-  CHECK(report.results[0].id() == 5);
-  CHECK(report.results[2].id() == 7);
-  CHECK(report.waited == 2900us);
+  CHECK(report.results[0].id() == 11);
+  CHECK(report.results[2].id() == 13);
+  CHECK(report.waited == 900us);
 }
 
 TEST_CASE("batch: what a full queue does to one follows the policy") {
