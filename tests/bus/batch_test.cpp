@@ -631,3 +631,26 @@ TEST_CASE("batch: a hundred thousand events are undone as one is") {
   }
   weir::sync_wait(bus.drain());
 }
+
+TEST_CASE("batch: one of several priorities holds up others no longer than it waits itself") {
+  weir::sim::Simulator sim;
+  weir::PriorityEventBus bus(sim, {.workers = 1, .capacity = 2});
+  bus.limit(weir::EventPriority::critical, 1);
+  const auto slow = bus.subscribe("t", [](weir::EventContext&) -> Task<> { co_await weir::sleep_for(10ms); });
+  play(sim, [](weir::sim::Simulator& on, weir::PriorityEventBus& to) -> Task<> {
+    for (int i = 0; i < 2; ++i) {
+      co_await to.publish("t", i, weir::EventPriority::critical);
+      co_await weir::sleep_for(100us);
+    }
+    std::vector<weir::Event> events;
+    events.emplace_back("t", 2, weir::EventPriority::critical);
+    events.emplace_back("t", 3);
+    auto batch = to.publish_batch(std::move(events), BatchMode::atomic);
+    weir::spawn(on, std::move(batch), asio::detached);
+    co_await weir::sleep_for(100us);
+    co_await to.publish("t", 4);
+    CHECK(on.elapsed() == 10ms);
+    co_await to.drain();
+  }(sim, bus));
+  CHECK(bus.stats().completed == 5);
+}
