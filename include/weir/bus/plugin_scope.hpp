@@ -9,7 +9,7 @@
 #include <type_traits>
 #include <utility>
 
-#include <weir/bus/detail/plugin_bus.hpp>
+#include <weir/bus/detail/plugin_end.hpp>
 #include <weir/bus/event_bus.hpp>
 #include <weir/bus/event_ticket.hpp>
 #include <weir/bus/plugin_options.hpp>
