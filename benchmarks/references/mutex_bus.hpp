@@ -65,10 +65,10 @@ template <class T, std::size_t capacity>
   const Sample sample = measure_two_threads(
       events,
       [&] {
-        for (std::uint64_t left = events; left != 0;) left -= bus.handle_some();
+        for (U64 i = 0; i < events; ++i) bus.publish(T(i));
       },
       [&] {
-        for (U64 i = 0; i < events; ++i) bus.publish(T(i));
+        for (std::uint64_t left = events; left != 0;) left -= bus.handle_some();
       });
   expect_delivered(handlers * expected_digest<T>(events), sum);
   return sample;

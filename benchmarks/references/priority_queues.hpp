@@ -99,10 +99,10 @@ template <template <class> class Queue, class T>
   const Sample sample = measure_two_threads(
       events,
       [&] {
-        for (std::uint64_t i = 0; i < events; ++i) all.call(queue.pop());
+        for (U64 i = 0; i < events; ++i) queue.push(0, T(i));
       },
       [&] {
-        for (U64 i = 0; i < events; ++i) queue.push(0, T(i));
+        for (std::uint64_t i = 0; i < events; ++i) all.call(queue.pop());
       });
   expect_delivered(handlers * expected_digest<T>(events), sum);
   return sample;
