@@ -359,11 +359,15 @@ class Bus {
 
   template <ExecutorSource E>
   Bus(E&& source, const BusOptions& options)
-      : core_(std::make_shared<Core>(options)),
-        executor_(executor_of(static_cast<E&&>(source))),
-        time_(asio::use_service<TimeService>(context_of(executor_))) {
+      : Bus(executor_of(static_cast<E&&>(source)), std::make_shared<Core>(options)) {}
+  template <class Executor>
+  Bus(const Executor& executor, std::shared_ptr<Core> core)
+      : core_(std::move(core)), executor_(executor), time_(asio::use_service<TimeService>(context_of(executor_))) {
     try {
-      for (std::size_t i = 0; i < options.workers; ++i) spawn(executor_, run_bus_worker(core_), asio::detached);
+      // On the executor itself: behind an `any_io_executor` each wake-up would allocate.
+      for (std::size_t i = 0; i < core_->options().workers; ++i) {
+        spawn(executor, run_bus_worker(core_), asio::detached);
+      }
     } catch (...) {
       core_->abort();
       throw;
