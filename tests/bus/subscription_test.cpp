@@ -2,7 +2,10 @@
 
 #include <weir/bus/event_bus.hpp>
 
+#include <chrono>
 #include <memory>
+#include <stdexcept>
+#include <string>
 #include <vector>
 
 #include "support/catch.hpp"
@@ -55,4 +58,62 @@ TEST_CASE("subscription: topics that come and go leave nothing behind") {
   CHECK(calls == 5000);
   many.clear();
   CHECK(watched.expired());
+}
+
+namespace {
+
+/// Writes that it begins and, after a while, that it ends.
+auto lasting(std::string& log, char name, int milliseconds) {
+  return [&log, name, milliseconds](weir::EventContext&) -> weir::Task<> {
+    log += {name, '+', ' '};
+    co_await weir::sleep_for(std::chrono::milliseconds(milliseconds));
+    log += {name, '-', ' '};
+    if (name == 'x') throw std::runtime_error("x");
+  };
+}
+
+}  // namespace
+
+TEST_CASE("subscription: handlers that are declared parallel run beside each other, and the next after all of them") {
+  weir::sim::Simulator sim;
+  weir::EventBus bus(sim);
+  std::string log;
+  std::vector<weir::Subscription> all;
+  all.push_back(bus.subscribe("t", lasting(log, 'd', 1), {.phase = 1, .parallel = true}));
+  all.push_back(bus.subscribe("t", lasting(log, 'a', 10), {.parallel = true}));
+  all.push_back(bus.subscribe("t", lasting(log, 'x', 5), {.parallel = true}));
+  all.push_back(bus.subscribe("t", lasting(log, 'b', 1), {.once = true, .parallel = true}));
+  all.push_back(bus.subscribe("t", lasting(log, 'c', 1)));
+  all.push_back(bus.subscribe("t", [&log](weir::EventContext&) { log += "p "; }, {.parallel = true}));
+  weir_test::play(sim, [](weir::EventBus& to) -> weir::Task<> {
+    co_await to.publish("t");
+    co_await to.publish("t");
+    co_await to.drain();
+  }(bus));
+  CHECK(log == "a+ x+ b+ b- x- a- c+ c- p d+ d- a+ x+ x- a- c+ c- p d+ d- ");
+  CHECK(bus.stats().failed == 2);
+}
+
+TEST_CASE("subscription: one that runs beside others is joined when it has ended, and cancelled with its event") {
+  weir::sim::Simulator sim;
+  weir::EventBus bus(sim);
+  std::string log;
+  std::vector<weir::Subscription> all;
+  all.push_back(bus.subscribe("t", lasting(log, 'a', 1000), {.parallel = true}));
+  all.push_back(bus.subscribe("t", lasting(log, 'b', 1000), {.parallel = true}));
+  bool joined_late = false;
+  weir_test::play(sim,
+                  [](weir::EventBus& to, weir::Subscription& second, const weir::sim::Simulator& clock,
+                     bool& waited) -> weir::Task<> {
+                    weir::Event event("t");
+                    event.run_timeout(std::chrono::milliseconds(50));
+                    co_await to.publish(std::move(event));
+                    co_await weir::sleep_for(std::chrono::milliseconds(1));
+                    co_await second.join();
+                    waited = clock.elapsed() >= std::chrono::milliseconds(50);
+                    co_await to.drain();
+                  }(bus, all[1], sim, joined_late));
+  CHECK(log == "a+ b+ ");
+  CHECK(joined_late);
+  CHECK(bus.stats().timed_out == 1);
 }

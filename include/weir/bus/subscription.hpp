@@ -16,6 +16,10 @@ struct SubscribeOptions {
   int phase = 0;
   /// For one event only; of several that come at once, one.
   bool once = false;
+  /// A coroutine that may run at the same time as the handlers of its phase beside it that say so, too: they start in
+  /// the order of their subscription, and what comes after them waits for all. They run on one worker, one at a time
+  /// between their awaits. Without meaning for a plain function.
+  bool parallel = false;
 };
 
 namespace detail {
@@ -190,6 +194,7 @@ template <class P, class Predicate, class F>
   made->pattern = pattern;
   made->phase = options.phase;
   made->once = options.once;
+  made->parallel = options.parallel && made->is_coroutine;
   return made;
 }
 

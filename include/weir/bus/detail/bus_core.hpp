@@ -13,7 +13,8 @@
 ///     recalls them first: a more urgent event, an overflow policy that drops, a subscription, the end.
 ///  6. A worker stores `position` and then looks whether the handler is `gone`; who unsubscribes marks it gone and then
 ///     looks at `position`, both sequentially consistent where a handler can have taken long before: one of the two
-///     sees the other. Where the handler before was a plain function, `join` waits for it, too.
+///     sees the other. Where the handler before was a plain function, `join` waits for it, too. For handlers that run
+///     beside each other `position` is that of the first.
 ///
 /// What it does is in bus_admission.hpp, bus_dispatch.hpp, bus_workers.hpp, bus_subscribers.hpp and bus_end.hpp.
 #pragma once
@@ -370,6 +371,8 @@ class BusCore final : public BusBase {
   void remove_handler(BusHandler& handler, BusAfter& after) noexcept;
   /// Whether the worker calls the handler, or may begin to.
   [[nodiscard]] static bool may_call(const BusWorker& worker, const BusHandler& handler) noexcept;
+  /// The same, on the worker's home.
+  [[nodiscard]] static bool runs_there(const BusWorker& worker, const BusHandler& handler) noexcept;
   void wake_joiners(BusAfter& after) noexcept;
 
   // Cancelling what runs.

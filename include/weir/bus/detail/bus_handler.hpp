@@ -42,11 +42,16 @@ struct BusHandler {
   bool once = false;
   bool has_predicate = false;
   bool is_coroutine = false;
+  bool parallel = false;
   bool has_compensator = false;
   /// It is called for each event.
   [[nodiscard]] bool is_unconditional() const noexcept { return !once && !has_predicate; }
   /// How often an event of a saga that has not ended may have it called, or undone. Under the lock.
   std::uint32_t pins = 0;
+  /// Both may run for an event at the same time.
+  [[nodiscard]] bool runs_beside(const BusHandler& other) const noexcept {
+    return parallel && other.parallel && phase == other.phase;
+  }
   /// `once` was used.
   std::atomic<bool> spent{false};
   /// Unsubscribed. Written under the lock; see rule 6 of bus_core.hpp for who reads it.

@@ -42,7 +42,7 @@ BusWait BusCore<Order>::wait(JoinWaiter& waiter, bool worker_made) {
     if (!may_call(*worker, *waiter.handler)) continue;
     if (worker->home != waiter.home) {
       called = true;
-    } else if (worker->handlers->list[worker->position.load(std::memory_order_relaxed)] == waiter.handler) {
+    } else if (runs_there(*worker, *waiter.handler)) {
       throw Error(Errc::would_deadlock, "a handler cannot wait for its own end: another task has to join it");
     }
   }
@@ -157,7 +157,14 @@ bool BusCore<Order>::may_call(const BusWorker& worker, const BusHandler& handler
   if (found == list.end()) return false;
   const auto place = static_cast<std::size_t>(found - list.begin());
   const std::size_t position = worker.position.load(std::memory_order_seq_cst);
-  return position == place || (position < place && !list[position]->is_coroutine);
+  if (position >= place) return position == place;
+  return !list[position]->is_coroutine || list[position]->runs_beside(handler);
+}
+
+template <class Order>
+bool BusCore<Order>::runs_there(const BusWorker& worker, const BusHandler& handler) noexcept {
+  const BusHandler* const running = worker.handlers->list[worker.position.load(std::memory_order_relaxed)];
+  return running == &handler || running->runs_beside(handler);
 }
 
 template <class Order>

@@ -110,6 +110,7 @@ inline PluginHandler::PluginHandler(PluginCore& core, std::unique_ptr<BusHandler
   pattern = handler->pattern;
   phase = handler->phase;
   once = handler->once;
+  parallel = handler->parallel;
   has_predicate = handler->has_predicate;
   is_coroutine = handler->is_coroutine;
   has_compensator = handler->has_compensator;

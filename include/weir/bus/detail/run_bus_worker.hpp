@@ -8,9 +8,11 @@
 #include <optional>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <weir/bus/detail/bus_core.hpp>
 #include <weir/core/this_task.hpp>
+#include <weir/core/when_all.hpp>
 #include <weir/core/with_cancellation.hpp>
 
 namespace weir::detail {
@@ -164,6 +166,16 @@ class HandlerCalls {
     }
     return nullptr;
   }
+  /// Another that runs beside `first`, which `next` gave; or null.
+  [[nodiscard]] BusHandler* next_beside(const BusHandler& first) {
+    while (next_ != end_ && (*next_)->runs_beside(first) && !ends_here()) {
+      BusHandler& handler = **next_++;
+      if (!handler.gone.load(std::memory_order_seq_cst) && (handler.is_unconditional() || wants(handler))) {
+        return &handler;
+      }
+    }
+    return nullptr;
+  }
   [[nodiscard]] const CancellationToken& token() const noexcept { return token_; }
   /// What the handler threw. One that was cancelled with its event did not fail.
   void failed(std::exception_ptr error) {
@@ -250,6 +262,31 @@ void run_plain_events(BusCore<Order>& core, BusWorker& worker) {
   } while (worker.home->spend() && worker.run.claim(worker.position));
 }
 
+/// One of several that run beside each other.
+template <class Order>
+Task<> run_one_beside(BusWorker& worker, HandlerCalls<Order>& calls, BusHandler& handler) {
+  EventContext context(worker);
+  try {
+    // One before it may have taken it out.
+    if (handler.gone.load(std::memory_order_seq_cst) && !handler.once) co_return;
+    Task<> task = handler.call_later(context);
+    if (!task) co_return;
+    co_await std::move(task);
+    calls.succeeded(handler);
+  } catch (...) {
+    calls.failed(std::current_exception());
+  }
+}
+template <class Order>
+Task<> run_beside(BusWorker& worker, HandlerCalls<Order>& calls, BusHandler& first) {
+  std::vector<Task<>> all;
+  for (BusHandler* handler = &first; handler; handler = calls.next_beside(first)) {
+    all.push_back(run_one_beside(worker, calls, *handler));
+  }
+  auto together = when_all(std::move(all));
+  co_await std::move(together);
+}
+
 template <class Order>
 Task<> run_bus_worker(std::shared_ptr<BusCore<Order>> core) {
   using Next = typename BusCore<Order>::Next;
@@ -279,7 +316,7 @@ Task<> run_bus_worker(std::shared_ptr<BusCore<Order>> core) {
           calls.succeeded(*handler);
           continue;
         }
-        Task<> task = handler->call_later(context);
+        Task<> task = handler->parallel ? run_beside(worker, calls, *handler) : handler->call_later(context);
         // One whose plugin has gone makes none.
         if (!task) continue;
         if (calls.token().connected()) {
@@ -287,7 +324,7 @@ Task<> run_bus_worker(std::shared_ptr<BusCore<Order>> core) {
           task = into_task(std::move(guarded));
         }
         co_await HandlerAwaiter(worker, std::move(task));
-        calls.succeeded(*handler);
+        if (!handler->parallel) calls.succeeded(*handler);
       } catch (...) {
         calls.failed(std::current_exception());
       }
