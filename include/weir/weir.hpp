@@ -37,7 +37,6 @@
 #include <weir/core/generator.hpp>
 #include <weir/core/home.hpp>
 #include <weir/core/home_executor.hpp>
-#include <weir/core/processor_pause.hpp>
 #include <weir/core/promise.hpp>
 #include <weir/core/retry.hpp>
 #include <weir/core/root_registry.hpp>

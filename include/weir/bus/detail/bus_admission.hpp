@@ -94,7 +94,7 @@ EventId BusCore<Order>::put(Draft& draft, TopicEntry& entry, std::size_t index, 
 template <class Order>
 void BusCore<Order>::link(Record& record, std::size_t index, TimePoint now) noexcept {
   if (runner_ && Before()(record.rank(), runner_rank_)) recall();
-  record.event.admit(next_id(), now, *record.entry->text);
+  record.event.admit(++last_id_, now, *record.entry->text);
   if (record.state) {
     record.state->retain();
     record.state->record = &record;
@@ -109,15 +109,8 @@ void BusCore<Order>::link(Record& record, std::size_t index, TimePoint now) noex
 }
 
 template <class Order>
-EventId BusCore<Order>::next_id() noexcept {
-  const EventId id = last_id_.load(std::memory_order_relaxed) + 1;
-  last_id_.store(id, std::memory_order_relaxed);
-  return id;
-}
-
-template <class Order>
 void BusCore<Order>::drop_new(Draft& draft, Class& c, Publisher& p, BusAfter& after) noexcept {
-  p.id = next_id();
+  p.id = ++last_id_;
   ++c.stats.admitted;
   ++c.stats.dropped;
   if (!draft.state) return;
@@ -167,7 +160,6 @@ void BusCore<Order>::give_room(std::size_t index, TimePoint now, BusAfter& after
 template <class Order>
 void BusCore<Order>::give_room_of(std::size_t index, TimePoint now, BusAfter& after) noexcept {
   Class& c = classes_[index];
-  freed_.store(freed_.load(std::memory_order_relaxed) + 1, std::memory_order_relaxed);
   while (c.publishers.first && c.stats.queued < c.capacity) {
     auto& p = static_cast<Publisher&>(*c.publishers.first);
     if constexpr (HasRank<Order>) {

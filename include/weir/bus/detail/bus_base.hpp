@@ -7,7 +7,6 @@
 
 #include <weir/bus/bus_options.hpp>
 #include <weir/bus/detail/bus_handler.hpp>
-#include <weir/bus/detail/bus_mutex.hpp>
 #include <weir/bus/detail/bus_record.hpp>
 #include <weir/core/task.hpp>
 #include <weir/core/wake_list.hpp>
@@ -117,7 +116,7 @@ class BusBase : public std::enable_shared_from_this<BusBase> {
   /// One more worker, which ends when it finds that there are enough. Not under the lock.
   virtual void add_worker(Home& home) = 0;
 
-  mutable BusMutex mutex;
+  mutable std::mutex mutex;
 
  protected:
   virtual ~BusBase() = default;

@@ -42,7 +42,6 @@
 #include <weir/bus/detail/bus_batches.hpp>
 #include <weir/bus/detail/bus_blocks.hpp>
 #include <weir/bus/detail/bus_handler.hpp>
-#include <weir/bus/detail/bus_linger.hpp>
 #include <weir/bus/detail/bus_order.hpp>
 #include <weir/bus/detail/bus_places.hpp>
 #include <weir/bus/detail/bus_record.hpp>
@@ -96,8 +95,7 @@ class BusCore final : public BusBase {
     bool waiting = false;
   };
   enum class Admission : std::uint8_t { admitted, full, refused };
-  /// `soon`: none, but it may look again before it says that it is idle.
-  enum class Next : std::uint8_t { event, soon, none, stop };
+  enum class Next : std::uint8_t { event, none, stop };
 
   explicit BusCore(const BusOptions& options) : options_(options), places_(options.workers) {
     const auto check = [](bool good, const char* what) {
@@ -115,26 +113,12 @@ class BusCore final : public BusBase {
 
   [[nodiscard]] const BusOptions& options() const noexcept { return options_; }
 
-  // For those who wait on their thread for another: what changes when an event is admitted, and when room is made. Any
-  // thread, without the lock.
-  [[nodiscard]] EventId admitted() const noexcept { return last_id_.load(std::memory_order_relaxed); }
-  [[nodiscard]] std::uint64_t freed() const noexcept { return freed_.load(std::memory_order_relaxed); }
-  /// How often they look, in pauses.
-  [[nodiscard]] std::uint32_t pauses_between() const noexcept {
-    return static_cast<std::uint32_t>(std::clamp<std::size_t>(options_.capacity / 32, 1, 32));
-  }
-  BusLinger room_linger;
-
   // Publishing. With the lock held, where it takes an `After`.
 
   /// Admits the event, or says why not in `p`. `by`: where the publisher runs, if that is known; a handler of this bus
   /// may publish while it is drained. Strong guarantee.
   Admission admit(Draft& draft, TimePoint now, Home* by, BusAfter& after, Publisher& p);
 
-  /// After `full`: whether nobody waits before it, and what makes room is not its own worker.
-  [[nodiscard]] bool is_next_for_room(const Publisher& p) const noexcept {
-    return !classes_[p.class_index].publishers.first && !BusWorker::at(*p.home, this);
-  }
   /// After `full`: it waits, and gives its place away if it is a handler's.
   BusWait wait_for_room(Publisher& p, bool worker_made, BusAfter& after) noexcept;
   /// It does not want to wait any more. False: it is on its way already.
@@ -153,7 +137,7 @@ class BusCore final : public BusBase {
     worker.run.for_each_done([](RecordBase& record, EventOutcome) { static_cast<Record&>(record).~Record(); });
   }
   /// Ends what the worker ran, if it ran something, and gives it the next event; if there is none it is idle.
-  Next take(BusWorker& worker, EventOutcome outcome, TimePoint now, bool looks_again, BusAfter& after) noexcept;
+  Next take(BusWorker& worker, EventOutcome outcome, TimePoint now, BusAfter& after) noexcept;
 
   /// On the worker's home, between two handlers, of which the first was a coroutine.
   void passed_handler(BusAfter& after) noexcept;
@@ -280,7 +264,6 @@ class BusCore final : public BusBase {
   [[nodiscard]] bool takes_from(Home* by, bool held_back) const noexcept {
     return !closed_ && (!draining_ || held_back || (by && BusWorker::at(*by, this)));
   }
-  EventId next_id() noexcept;
 
   void drop_new(Draft& draft, Class& c, Publisher& p, BusAfter& after) noexcept;
   [[nodiscard]] Record* oldest_of(std::size_t index) noexcept {
@@ -410,8 +393,7 @@ class BusCore final : public BusBase {
   std::size_t lent_ = 0;
   std::size_t pending_ = 0;
   std::uint32_t since_oldest_ = 0;
-  std::atomic<EventId> last_id_{0};
-  std::atomic<std::uint64_t> freed_{0};
+  EventId last_id_ = 0;
   std::uint64_t last_order_ = 0;
   std::optional<ChannelSender<DeadEvent>> dead_letters_;
   std::atomic<std::uint64_t> lost_letters_{0};

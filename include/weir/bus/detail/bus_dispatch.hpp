@@ -6,8 +6,7 @@
 namespace weir::detail {
 
 template <class Order>
-auto BusCore<Order>::take(BusWorker& worker, EventOutcome outcome, TimePoint now, bool looks_again,
-                          BusAfter& after) noexcept -> Next {
+auto BusCore<Order>::take(BusWorker& worker, EventOutcome outcome, TimePoint now, BusAfter& after) noexcept -> Next {
   if (std::exchange(worker.waking, false)) --waking_;
   if (!worker.run.empty()) {
     end_run(worker, after, now);
@@ -20,10 +19,6 @@ auto BusCore<Order>::take(BusWorker& worker, EventOutcome outcome, TimePoint now
     return Next::event;
   }
   if (closed_ || idle_count_ >= options_.workers) return Next::stop;
-  if (looks_again && places_.taken() == 0) {
-    worker.seen = admitted();
-    return Next::soon;
-  }
   worker.idle = true;
   worker.next_idle = idle_;
   idle_ = &worker;

@@ -61,15 +61,10 @@ class PublishAwaiter final : public Cancellable {
     publisher_.home = &home;
     publisher_.resumable = &promise_->resumable();
     publisher_.draft = &draft_;
-    Attempt tried = attempt(home, false, home.patience() != 0);
-    if (tried == Attempt::looks_again) {
-      linger(home);
-      tried = attempt(home, false, false);
-    }
-    if (tried == Attempt::needs_worker) {
+    if (!attempt(home, false)) {
       // The one that takes the place of a handler which waits has to be made, and not under the lock.
       core_->add_worker(home);
-      attempt(home, true, false);
+      attempt(home, true);
     }
     if (suspended_) return false;
     if constexpr (!std::is_same_v<Result, EventId>) kept_ = share();
@@ -99,33 +94,25 @@ class PublishAwaiter final : public Cancellable {
     return kind;
   }
 
-  enum class Attempt : std::uint8_t { done, needs_worker, looks_again };
-
-  Attempt attempt(Home& home, bool worker_made, bool looks_again) {
+  /// False: it has to wait, and another worker is needed for that.
+  bool attempt(Home& home, bool worker_made) {
     BusAfter after(&home);
     Core::prepare(after);
     const auto now = home.turn_time();
     const std::lock_guard lock(core_->mutex);
-    if (core_->admit(draft_, now, &home, after, publisher_) != Core::Admission::full) return Attempt::done;
+    if (core_->admit(draft_, now, &home, after, publisher_) != Core::Admission::full) return true;
     // The bus may go while this waits.
     if (!kept_) kept_ = share();
-    seen_ = core_->freed();
-    if (looks_again && core_->is_next_for_room(publisher_)) return Attempt::looks_again;
     switch (core_->wait_for_room(publisher_, worker_made, after)) {
       case BusWait::needs_worker:
-        return Attempt::needs_worker;
+        return false;
       case BusWait::refused:
         publisher_.error = Errc::would_deadlock;
         break;
       default:
         suspended_ = true;
     }
-    return Attempt::done;
-  }
-  void linger(Home& home) noexcept {
-    if (!home.spend()) return;
-    const auto freed = [this] { return core_->freed() != seen_; };
-    core_->room_linger.wait(home.patience(), core_->pauses_between(), freed);
+    return true;
   }
   void abort() noexcept {
     BusAfter after;
@@ -144,8 +131,6 @@ class PublishAwaiter final : public Cancellable {
   std::optional<Event> own_;
   Publisher publisher_;
   Promise* promise_ = nullptr;
-  /// What room had been made when there was none.
-  std::uint64_t seen_ = 0;
   bool suspended_ = false;
 };
 

@@ -11,7 +11,6 @@
 #include <utility>
 
 #include <weir/bus/detail/bus_base.hpp>
-#include <weir/bus/detail/bus_linger.hpp>
 #include <weir/bus/detail/bus_record.hpp>
 #include <weir/bus/detail/bus_run.hpp>
 #include <weir/core/home.hpp>
@@ -151,10 +150,6 @@ struct BusWorker : RunningEvent {
   /// Which handler runs; see rule 6 of bus_core.hpp.
   std::atomic<std::size_t> position{0};
 
-  /// Its own: how long it looks for an event before it is idle.
-  BusLinger linger;
-  /// What had been admitted when there was nothing.
-  EventId seen = 0;
   /// Its own: what the handler's coroutine is cancelled by.
   CancelScope* scope = nullptr;
   Interrupt interrupt;

@@ -33,13 +33,12 @@ class NextEventAwaiter final : public Cancellable {
   [[nodiscard]] bool await_ready() noexcept {
     Home& home = *worker_.home;
     Core::destroy_run(worker_);
-    take(home.patience() != 0);
-    if (next_ == Core::Next::soon) {
-      if (home.spend()) {
-        const auto admitted = [this] { return core_.admitted() != worker_.seen; };
-        worker_.linger.wait(home.patience(), core_.pauses_between(), admitted);
-      }
-      take(false);
+    {
+      BusAfter after(&home);
+      Core::prepare(after);
+      const auto now = home.turn_time();
+      const std::lock_guard lock(core_.mutex);
+      next_ = core_.take(worker_, outcome_, now, after);
     }
     if (next_ == Core::Next::none) return false;
     if (next_ == Core::Next::stop || home.spend()) return true;
@@ -55,15 +54,6 @@ class NextEventAwaiter final : public Cancellable {
   }
 
  private:
-  void take(bool looks_again) noexcept {
-    Home& home = *worker_.home;
-    BusAfter after(&home);
-    Core::prepare(after);
-    const auto now = home.turn_time();
-    const std::lock_guard lock(core_.mutex);
-    next_ = core_.take(worker_, outcome_, now, looks_again, after);
-  }
-
   static const Kind& next_kind() noexcept {
     static constexpr Kind kind{nullptr, nullptr, "next event of a bus"};
     return kind;

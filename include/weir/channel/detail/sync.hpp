@@ -7,9 +7,21 @@
 #include <thread>
 
 #include <weir/channel/detail/asymmetric_fence.hpp>
-#include <weir/core/processor_pause.hpp>
+
+#if defined(__x86_64__) || defined(__i386__)
+#  include <immintrin.h>
+#endif
 
 namespace weir::detail {
+
+/// A moment in a loop that waits for another thread.
+inline void processor_pause() noexcept {
+#if defined(__x86_64__) || defined(__i386__)
+  _mm_pause();
+#elif defined(__aarch64__)
+  asm volatile("yield");
+#endif
+}
 
 /// A counter of owners that is shared between threads.
 class SharedCounter {
