@@ -16,6 +16,8 @@
 
 #include "support/explored_root.hpp"
 
+#include "bus/scenario.hpp"
+
 namespace weir_test {
 
 struct BusScene {
@@ -291,26 +293,6 @@ class BusWorld {
   weir::Subscription leaver_;
 };
 
-inline auto scenario_of(const BusScene& scene) {
-  return [scene](weir::sim::Simulator& sim) {
-    Ledger ledger;
-    {
-      BusWorld world(sim, scene, ledger);
-      sim.on_step([&world] { world.check(); });
-      sim.on_action([&world] { world.act(); });
-      try {
-        sim.run();
-        world.check_end();
-      } catch (...) {
-        // What is suspended refers to the world.
-        sim.shut_down();
-        throw;
-      }
-      sim.shut_down();
-    }
-    weir::sim::ensure(ledger.alive == 0, "a payload is left");
-    weir::sim::ensure(ledger.twice == 0, "a payload was destroyed twice");
-  };
-}
+inline auto scenario_of(const BusScene& scene) { return weir_test::scenario_in<BusWorld>(scene); }
 
 }  // namespace weir_test

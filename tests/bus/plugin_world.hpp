@@ -14,6 +14,8 @@
 
 #include "support/explored_root.hpp"
 
+#include "bus/scenario.hpp"
+
 namespace weir_test {
 
 struct PluginScene {
@@ -208,26 +210,6 @@ class PluginWorld {
   std::optional<weir::PluginScope> scope_;
 };
 
-inline auto scenario_of(const PluginScene& scene) {
-  return [scene](weir::sim::Simulator& sim) {
-    Ledger ledger;
-    {
-      PluginWorld world(sim, scene, ledger);
-      sim.on_step([&world] { world.check(); });
-      sim.on_action([&world] { world.act(); });
-      try {
-        sim.run();
-        world.check_end();
-      } catch (...) {
-        // What is suspended refers to the world.
-        sim.shut_down();
-        throw;
-      }
-      sim.shut_down();
-    }
-    weir::sim::ensure(ledger.alive == 0, "something of the plugin is left");
-    weir::sim::ensure(ledger.twice == 0, "something was destroyed twice");
-  };
-}
+inline auto scenario_of(const PluginScene& scene) { return weir_test::scenario_in<PluginWorld>(scene); }
 
 }  // namespace weir_test

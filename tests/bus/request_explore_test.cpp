@@ -10,6 +10,8 @@
 #include "support/catch.hpp"
 #include "support/explored_root.hpp"
 
+#include "bus/scenario.hpp"
+
 namespace {
 
 using weir::sim::ensure;
@@ -148,27 +150,7 @@ class RequestWorld {
   weir::Subscription part_;
 };
 
-auto scenario_of(const Scene& scene) {
-  return [scene](weir::sim::Simulator& sim) {
-    Ledger ledger;
-    {
-      RequestWorld world(sim, scene, ledger);
-      sim.on_step([&world] { world.check(); });
-      sim.on_action([&world] { world.act(); });
-      try {
-        sim.run();
-        world.check_end();
-      } catch (...) {
-        // What is suspended refers to the world.
-        sim.shut_down();
-        throw;
-      }
-      sim.shut_down();
-    }
-    ensure(ledger.alive == 0, "a payload or a reply is left");
-    ensure(ledger.twice == 0, "something was destroyed twice");
-  };
-}
+auto scenario_of(const Scene& scene) { return weir_test::scenario_in<RequestWorld>(scene); }
 
 const std::vector<Scene> every_scene = {
     {},

@@ -51,6 +51,7 @@ TEST_CASE("stuck_event: a watchdog reports each once: one that does not react, o
     if (stuck.size() != 2) throw std::runtime_error("not two are stuck");
     co_await to.drain(10s);
   }(bus));
+  CHECK_THROWS_WITH(bus.watch(2s, 0s, [](const weir::StuckEvent&) {}), Catch::Contains("has to be positive"));
   REQUIRE(reports.size() == 2);
   CHECK(std::find(reports.begin(), reports.end(), "deaf cancelled") != reports.end());
   CHECK(std::find(reports.begin(), reports.end(), "slow") != reports.end());

@@ -344,12 +344,16 @@ class Bus {
   }
   /// A watchdog, to be spawned: calls `report(const StuckEvent&)` once for each event whose handlers run for `limit` or
   /// longer, and looks for them every `interval`. It ends within one after the bus has been drained or aborted, or by
-  /// being cancelled; what `report` throws ends it, too. A handler that blocks its thread is seen only by a watchdog on
-  /// another.
+  /// being cancelled; what `report` throws ends it, too. The call throws `Error(Errc::invalid_argument)` for an
+  /// interval that is not positive. A handler that blocks its thread is seen only by a watchdog on another.
   template <class Rep, class Period, class Rep2, class Period2, std::invocable<const StuckEvent&> Report>
   [[nodiscard]] Task<> watch(std::chrono::duration<Rep, Period> limit, std::chrono::duration<Rep2, Period2> interval,
                              Report report) {
-    return watch_bus(core_, time_, clock_duration(limit), clock_duration(interval), std::move(report));
+    const auto between = clock_duration(interval);
+    if (between <= between.zero()) {
+      throw Error(Errc::invalid_argument, "a watchdog looks every interval: it has to be positive");
+    }
+    return watch_bus(core_, time_, clock_duration(limit), between, std::move(report));
   }
 
  protected:

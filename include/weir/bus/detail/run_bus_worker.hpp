@@ -149,7 +149,7 @@ class HandlerCalls {
     while (next_ != end_ && !ends_here()) {
       if (next_ != begin_) tell_position();
       BusHandler& handler = **next_++;
-      if (!handler.gone.load(std::memory_order_seq_cst) && (handler.is_unconditional() || wants(handler))) {
+      if (is_called(handler)) {
         if (ReplySlot* const slot = event_.reply_slot()) slot->called = true;
         return &handler;
       }
@@ -160,7 +160,7 @@ class HandlerCalls {
   [[nodiscard]] BusHandler* next_beside(const BusHandler& first) {
     while (next_ != end_ && (*next_)->runs_beside(first) && !ends_here()) {
       BusHandler& handler = **next_++;
-      if (!handler.gone.load(std::memory_order_seq_cst) && (handler.is_unconditional() || wants(handler))) {
+      if (is_called(handler)) {
         return &handler;
       }
     }
@@ -197,6 +197,9 @@ class HandlerCalls {
   }
 
  private:
+  [[nodiscard]] bool is_called(BusHandler& handler) {
+    return !handler.gone.load(std::memory_order_seq_cst) && (handler.is_unconditional() || wants(handler));
+  }
   [[nodiscard]] bool ends_here() noexcept {
     if (token_.connected() && token_.cancelled()) worker_.cut_off(Errc::cancelled);
     if (worker_.cut.load(std::memory_order_acquire)) cut_short_ = true;
