@@ -127,6 +127,13 @@ class ChannelSender : public detail::ChannelHandle<T, Sync, true> {
     return try_send_from(detail::CopyFrom<T>{std::addressof(value)});
   }
 
+  /// The same for a value that is built from `args` when there is room; otherwise what was moved into the call is gone.
+  template <class... Args>
+    requires std::constructible_from<T, std::decay_t<Args>...>
+  TrySendResult try_send_emplace(Args&&... args) const {
+    return try_send_from(built_from(static_cast<Args&&>(args)...));
+  }
+
   /// Room for one value now, for a value that comes later: gives a `Permit`. Waits like a send; under the policies that
   /// drop the oldest it makes room, under the others it fails with `Errc::channel_full` instead of waiting.
   [[nodiscard]] auto reserve() const { return this->template operation<detail::ReserveAwaiter<T, Sync>>(); }

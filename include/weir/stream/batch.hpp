@@ -162,7 +162,7 @@ class EventBatch {
       events_.emplace_back(std::move(element), pipeline.id(), drain_.worker_);
     } else {
       SenderEvent<typename D::T> event(std::in_place, std::move(element));
-      event.stamp(pipeline.next_event_id(), pipeline.clock().coarse_now());
+      event.stamp(pipeline.numbers().take(1), pipeline.clock().coarse_now());
       events_.emplace_back(std::move(event), pipeline.id(), drain_.worker_);
     }
   }

@@ -5,6 +5,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <exception>
+#include <functional>
+#include <iterator>
 #include <memory>
 #include <ranges>
 #include <type_traits>
@@ -26,18 +28,50 @@ class Emitter;
 
 namespace detail {
 
+/// Walks over events, and numbers each as it is moved into the channel.
+template <class T>
+class NumberingIterator {
+ public:
+  using iterator_concept = std::forward_iterator_tag;
+  using value_type = SenderEvent<T>;
+  using difference_type = std::ptrdiff_t;
+
+  NumberingIterator() = default;
+  NumberingIterator(SenderEvent<T>* at, EventNumbers& numbers) noexcept : at_(at), numbers_(&numbers) {}
+
+  [[nodiscard]] SenderEvent<T>&& operator*() const noexcept {
+    at_->stamp(numbers_->next_in_channel(), at_->created());
+    return std::move(*at_);
+  }
+  NumberingIterator& operator++() noexcept {
+    ++at_;
+    return *this;
+  }
+  NumberingIterator operator++(int) noexcept { return {at_++, *numbers_}; }
+  [[nodiscard]] friend bool operator==(const NumberingIterator& a, const NumberingIterator& b) noexcept {
+    return a.at_ == b.at_;
+  }
+
+ private:
+  SenderEvent<T>* at_ = nullptr;
+  EventNumbers* numbers_ = nullptr;
+};
+
 /// A send into the stream's channel that gives the value back to its place when it was refused; or, where something
 /// stands before the channel, what that does.
 template <class T>
 class [[nodiscard("co_await it: nothing is emitted before. A plain function can't: it has try_emit")]] EmitOperation {
  public:
+  /// The event is built from `args`.
+  template <class... Args>
   WEIR_ALWAYS_INLINE EmitOperation(StreamCore& core, const ChannelSender<SenderEvent<T>>& tx, EmitHook<T>* hook,
-                                   SenderEvent<T>&& event, T* origin)
-      : core_(core), event_(std::move(event)), origin_(origin), hook_(hook) {
+                                   T* origin, Args&&... args)
+      : core_(core), event_(static_cast<Args&&>(args)...), origin_(origin), hook_(hook) {
     if (hook_) [[unlikely]] {
       waits_ = false;
     } else {
-      ::new (static_cast<void*>(&send_)) Send(tx.send(std::move(event_)).operator co_await());
+      ::new (static_cast<void*>(&send_))
+          Send(tx.send_emplace(std::ref(event_), std::ref(core.numbers())).operator co_await());
     }
   }
   EmitOperation(const EmitOperation&) = delete;
@@ -60,7 +94,7 @@ class [[nodiscard("co_await it: nothing is emitted before. A plain function can'
       give_back();
       throw;
     }
-    event_.stamp(core_.next_event_id(), core_.clock().coarse_now());
+    event_.stamp(0, core_.clock().coarse_now());
   }
   [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
     if (hook_) [[unlikely]]
@@ -80,15 +114,15 @@ class [[nodiscard("co_await it: nothing is emitted before. A plain function can'
     try {
       send_.await_resume();
     } catch (...) {
-      core_.return_event_id(event_.id());
       give_back();
       throw;
     }
   }
 
  private:
-  using Send = typename decltype(std::declval<const ChannelSender<SenderEvent<T>>&>().send(
-      std::declval<SenderEvent<T>>()))::awaiter_type;
+  using Send = typename decltype(std::declval<const ChannelSender<SenderEvent<T>>&>().send_emplace(
+      std::declval<std::reference_wrapper<SenderEvent<T>>>(),
+      std::declval<std::reference_wrapper<EventNumbers>>()))::awaiter_type;
   using Later = typename Task<>::Awaiter;
 
   [[gnu::cold, gnu::noinline]] void suspend_in_hook(std::coroutine_handle<> handle) noexcept {
@@ -168,21 +202,21 @@ class Emitter {
   Emitter& operator=(const Emitter&) = delete;
 
   [[nodiscard]] auto emit(T&& value) {
-    return Operation(core_, tx_, hook_, SenderEvent<T>(std::in_place, std::move(value)), std::addressof(value));
+    return Operation(core_, tx_, hook_, std::addressof(value), std::in_place, std::move(value));
   }
   [[nodiscard]] auto emit(const T& value)
     requires std::copy_constructible<T>
   {
-    return Operation(core_, tx_, hook_, SenderEvent<T>(std::in_place, value), nullptr);
+    return Operation(core_, tx_, hook_, nullptr, std::in_place, value);
   }
   /// An event that says more than its value. It is moved from.
-  [[nodiscard]] auto emit(SenderEvent<T>&& event) { return Operation(core_, tx_, hook_, std::move(event), nullptr); }
+  [[nodiscard]] auto emit(SenderEvent<T>&& event) { return Operation(core_, tx_, hook_, nullptr, std::move(event)); }
 
   /// Builds the value from `args`.
   template <class... Args>
     requires std::constructible_from<T, Args...>
   [[nodiscard]] auto emit_emplace(Args&&... args) {
-    return Operation(core_, tx_, hook_, SenderEvent<T>(std::in_place, static_cast<Args&&>(args)...), nullptr);
+    return Operation(core_, tx_, hook_, nullptr, std::in_place, static_cast<Args&&>(args)...);
   }
 
   /// Emits the elements of a range in order, a run of them in one critical section. What is given as an rvalue is the
@@ -204,8 +238,9 @@ class Emitter {
       auto emitting = hook_->emit_run(run);
       co_await std::move(emitting);
     } else {
-      number(run, core_.clock().coarse_now());
-      co_await tx_.send_all(std::move(run));
+      const EventTime now = core_.clock().coarse_now();
+      for (SenderEvent<T>& event : run) event.stamp(0, now);
+      co_await tx_.send_all(numbered(run));
     }
     run.clear();
   }
@@ -243,16 +278,14 @@ class Emitter {
 
   bool try_emit_event(SenderEvent<T>& event) {
     if (hook_) return hook_->try_emit(event);
-    event.stamp(core_.next_event_id(), core_.clock().coarse_now());
-    if (tx_.try_send(std::move(event))) return true;
-    core_.return_event_id(event.id());
-    return false;
+    event.stamp(0, core_.clock().coarse_now());
+    return static_cast<bool>(tx_.try_send_emplace(std::ref(event), std::ref(core_.numbers())));
   }
-
-  /// In one step of the counter, which costs as much as the rest of an event together.
-  void number(std::vector<SenderEvent<T>>& run, EventTime now) noexcept {
-    std::uint64_t id = core_.next_event_ids(run.size());
-    for (SenderEvent<T>& event : run) event.stamp(id++, now);
+  [[nodiscard]] auto numbered(std::vector<SenderEvent<T>>& run) noexcept {
+    using Iterator = detail::NumberingIterator<T>;
+    SenderEvent<T>* const first = run.data();
+    return std::ranges::subrange<Iterator>(Iterator(first, core_.numbers()),
+                                           Iterator(first + run.size(), core_.numbers()));
   }
 
   /// `Range` is a reference for an lvalue.
@@ -268,20 +301,18 @@ class Emitter {
       const EventTime now = core_.clock().coarse_now();
       for (; next != last && run.size() < run_length; ++next) {
         if constexpr (move) {
-          run.emplace_back(std::in_place, std::ranges::iter_move(next));
+          run.emplace_back(std::in_place, std::ranges::iter_move(next)).stamp(0, now);
         } else {
-          run.emplace_back(std::in_place, *next);
+          run.emplace_back(std::in_place, *next).stamp(0, now);
         }
       }
       if (stopping()) throw Error(Errc::cancelled);
       if (hook_) {
         count += run.size();
-        for (SenderEvent<T>& event : run) event.stamp(0, now);
         auto emitting = hook_->emit_run(run);
         co_await std::move(emitting);
       } else {
-        number(run, now);
-        count += co_await tx_.send_all(std::move(run));
+        count += co_await tx_.send_all(numbered(run));
       }
       run.clear();
     }

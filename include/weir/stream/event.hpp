@@ -7,6 +7,8 @@
 #include <cstdint>
 #include <utility>
 
+#include <weir/stream/detail/event_numbers.hpp>
+
 namespace weir {
 
 /// What an event stands for.
@@ -84,6 +86,9 @@ class SenderEvent {
   template <class... Args>
     requires std::constructible_from<T, Args...>
   explicit SenderEvent(std::in_place_t, Args&&... args) : data_(static_cast<Args&&>(args)...) {}
+  /// For those who emit: moves `from`, and numbers it as it is put into the stream's channel.
+  SenderEvent(SenderEvent& from, detail::EventNumbers& numbers)
+      : data_(std::move(from.data_)), id_(numbers.next_in_channel()), created_(from.created_) {}
 
   /// Begins one whose data is constructed from `args`.
   template <class... Args>

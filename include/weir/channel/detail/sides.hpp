@@ -6,8 +6,9 @@
 ///  1. Who works on a side without the lock holds its lane first (`Hold`), and looks at the gate after that. Closed, it
 ///     lets go and takes the lock. The only handle of a side holds by a plain store; of several, each by an exchange.
 ///  2. Who has the lock and needs a side closes its gate, and then waits until the lane is not held (`own`). In between
-///     comes a heavy fence, which stands for the one that the plain store of rule 1 is without. A handle that owns its
-///     own side needs none: nobody else can be there, or all hold by an exchange.
+///     comes a heavy fence, which stands for the one that the plain store of rule 1 is without. None is needed where
+///     all hold by an exchange: on a side that has several handles after its gate was closed (who is left alone later
+///     sees the closed gate); nor by a handle that owns its own side, as nobody else can be there.
 ///  3. Who waits owns both sides before it looks at the ring for the last time. So both gates are closed as long as
 ///     anybody waits: a peer comes to the lock, and serves who waits there.
 ///  4. Gates are opened under the lock alone, by a release store, when nothing speaks against it: nobody waits, and for
@@ -150,8 +151,10 @@ class Sides {
     if (!gate.load(std::memory_order_relaxed)) return;
     gate.store(false, std::memory_order_seq_cst);
     if constexpr (Sync::concurrent) {
-      if (party == Party::side && handles <= 1) return;
-      if (party == Party::other && asymmetric_) Sync::heavy_fence();
+      if (handles <= 1) {
+        if (party == Party::side) return;
+        if (asymmetric_) Sync::heavy_fence();
+      }
       Ring<T, Sync>* const ring = ring_.load(std::memory_order_relaxed);
       const Lane& lane = side == Side::put ? ring->put_lane() : ring->take_lane();
       for (int tries = 0; lane.held.load(std::memory_order_seq_cst); ++tries) {

@@ -23,13 +23,14 @@ inline void processor_pause() noexcept {
 #endif
 }
 
-/// A counter of owners that is shared between threads.
+/// A counter of owners that is shared between threads. The handles of a side are counted by one: whether there are
+/// several stands in one order with the gates (rule 2 of sides.hpp).
 class SharedCounter {
  public:
   explicit SharedCounter(std::uint32_t n) noexcept : n_(n) {}
   std::uint32_t operator++() noexcept { return n_.fetch_add(1, std::memory_order_relaxed) + 1; }
-  std::uint32_t operator--() noexcept { return n_.fetch_sub(1, std::memory_order_acq_rel) - 1; }
-  [[nodiscard]] operator std::uint32_t() const noexcept { return n_.load(std::memory_order_acquire); }
+  std::uint32_t operator--() noexcept { return n_.fetch_sub(1, std::memory_order_seq_cst) - 1; }
+  [[nodiscard]] operator std::uint32_t() const noexcept { return n_.load(std::memory_order_seq_cst); }
 
  private:
   std::atomic<std::uint32_t> n_;

@@ -148,7 +148,7 @@ class EmitOutlet {
     std::size_t numbered = 0;
     while (numbered < run.size() && run[numbered].id() != 0) ++numbered;
     if (numbered == run.size()) return;
-    std::uint64_t id = core_.next_event_ids(run.size() - numbered);
+    std::uint64_t id = core_.numbers().take(run.size() - numbered);
     const EventTime now = core_.clock().coarse_now();
     for (SenderEvent<T>& event : run.subspan(numbered)) event.stamp(id++, now);
   }
@@ -168,11 +168,11 @@ class ChannelOutlet final : public EmitOutlet<T> {
   [[nodiscard]] bool try_send(SenderEvent<T>& event) override {
     if constexpr (std::same_as<Element, SenderEvent<T>>) {
       const bool numbered = event.id() != 0;
-      if (!numbered) event.stamp(this->core().next_event_id(), this->core().clock().coarse_now());
+      if (!numbered) event.stamp(this->core().numbers().take(1), this->core().clock().coarse_now());
       const std::uint64_t id = event.id();
       if (!tx_.try_send(std::move(event))) {
         if (!numbered) {
-          this->core().return_event_id(id);
+          this->core().numbers().give_back(id);
           event.stamp(0, event.created());
         }
         return false;

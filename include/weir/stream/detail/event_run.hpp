@@ -110,7 +110,7 @@ class EventRun : protected Recovery<Pipeline> {
       current_.emplace(std::move(front), pipeline_->id(), worker_);
     } else {
       SenderEvent<T> event(std::in_place, std::move(front));
-      event.stamp(pipeline_->next_event_id(), run_started_);
+      event.stamp(pipeline_->numbers().take(1), run_started_);
       current_.emplace(std::move(event), pipeline_->id(), worker_);
     }
     run_.pop();

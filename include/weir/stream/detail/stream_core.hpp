@@ -34,6 +34,7 @@
 #include <weir/core/wake_list.hpp>
 #include <weir/stream/cancellation_level.hpp>
 #include <weir/stream/detail/event_clock.hpp>
+#include <weir/stream/detail/event_numbers.hpp>
 #include <weir/stream/detail/stream_waiters.hpp>
 #include <weir/stream/final_event.hpp>
 #include <weir/stream/stats.hpp>
@@ -75,15 +76,7 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   [[nodiscard]] int level() const noexcept { return level_.load(std::memory_order_relaxed); }
   [[nodiscard]] bool discarding() const noexcept { return level() >= static_cast<int>(CancellationLevel::forceful); }
   [[nodiscard]] bool done() const noexcept { return done_.load(std::memory_order_acquire); }
-  [[nodiscard]] std::uint64_t next_event_id() noexcept { return next_event_ids(1); }
-  /// The first of `n` consecutive ones.
-  [[nodiscard]] std::uint64_t next_event_ids(std::size_t n) noexcept {
-    return ids_.fetch_add(n, std::memory_order_relaxed) + 1;
-  }
-  /// Takes back the number of an event that was refused, if it was the last.
-  void return_event_id(std::uint64_t id) noexcept {
-    ids_.compare_exchange_strong(id, id - 1, std::memory_order_relaxed);
-  }
+  [[nodiscard]] EventNumbers& numbers() noexcept { return numbers_; }
   [[nodiscard]] const CancellationToken& token() const noexcept { return source_.token(); }
   /// Cancelled once the stream discards: for receivers' workers that wait for something else than an event.
   [[nodiscard]] const CancellationToken& discard_token() const noexcept { return discard_source_.token(); }
@@ -186,8 +179,7 @@ class StreamCore : public std::enable_shared_from_this<StreamCore> {
   std::deque<WorkerCounters> counters_;
   Timer timer_;
   /// The sender writes it for every event: away from what workers read for every event.
-  alignas(64) std::atomic<std::uint64_t> ids_{0};
-  [[maybe_unused]] std::byte apart_[64 - sizeof(std::atomic<std::uint64_t>)];
+  EventNumbers numbers_;
 };
 
 /// The first parameter of each root coroutine of a stream, so that it is destroyed last.
