@@ -30,6 +30,9 @@ struct BusOptions {
   std::uint32_t quota = 64;
   /// Handlers that may wait for their own bus at the same time; one more is refused with `Errc::would_deadlock`.
   std::size_t nested = 256;
+  /// Topics whose last value is kept, of those that `keep_last_values` says, at most. From 1. For one more, the value
+  /// goes that is the oldest.
+  std::size_t last_values = 1024;
 };
 
 /// How an event ended. Each admitted event ends in one of these ways, once.
@@ -90,8 +93,16 @@ struct BatchStats {
   Duration longest_run{};
 };
 
+/// What became of the last values of a bus's topics.
+struct LastValueStats {
+  std::size_t kept = 0;
+  std::uint64_t evicted = 0;    ///< because of `BusOptions::last_values`
+  std::uint64_t delivered = 0;  ///< queued for a handler that came late
+};
+
 /// What happened to the events of one priority, or of all. They add up at any moment:
-/// `admitted == queued + running + completed + failed + cancelled + timed_out + expired + dropped + discarded`.
+/// `admitted == queued + running + completed + failed + cancelled + timed_out + expired + dropped + discarded`. A last
+/// value that is delivered to a late handler counts as an event of its own, but for the times that it waited.
 struct BusStats {
   using Duration = std::chrono::steady_clock::duration;
 
@@ -112,6 +123,7 @@ struct BusStats {
   Duration longest_run{};
   /// Only in those of all priorities together.
   BatchStats batches;
+  LastValueStats last_values;
 
   void add(const BusStats& other) noexcept {
     admitted += other.admitted;

@@ -75,8 +75,23 @@ struct ReplySlot {
   std::exception_ptr failure;
 };
 
+/// An event's stand-in as the last of its topic, which goes with it unless the bus takes it out.
+using LastValueRef = std::unique_ptr<RecordBase, void (*)(RecordBase*)>;
+
 /// What most events do not have.
 struct EventExtras {
+  /// Another for the same event, but for its owner and for the one that waits for a reply.
+  [[nodiscard]] std::unique_ptr<EventExtras> copy() const {
+    auto made = std::make_unique<EventExtras>();
+    made->metadata = metadata;
+    made->source_name = source_name;
+    made->key = key;
+    made->time_to_live = time_to_live;
+    made->run_timeout = run_timeout;
+    made->token = token;
+    return made;
+  }
+
   /// The first, and so the last to go.
   OwnedEvent owned;
   std::map<std::string, std::string, std::less<>> metadata;
@@ -86,6 +101,7 @@ struct EventExtras {
   std::optional<std::chrono::steady_clock::duration> run_timeout;
   CancellationToken token;
   std::shared_ptr<ReplySlot> reply;
+  LastValueRef last_value{nullptr, nullptr};
 };
 
 }  // namespace detail
@@ -245,6 +261,19 @@ class Event {
   /// For buses: it is a request.
   void reply_to(std::shared_ptr<detail::ReplySlot> slot) { extras().reply = std::move(slot); }
   [[nodiscard]] detail::ReplySlot* reply_slot() const noexcept { return extras_ ? extras_->reply.get() : nullptr; }
+  /// For buses: another that shares its payload, for `admit` to give it the same place. Allocates.
+  [[nodiscard]] Event share() {
+    Event other(EventPayload(), priority_);
+    if (extras_) other.extras_ = extras_->copy();
+    other.payload_ = payload_.share();
+    other.origin_ = origin_;
+    return other;
+  }
+  /// For buses: what stands for it as the last of its topic. Allocates what the rarer properties need.
+  [[nodiscard]] detail::LastValueRef& last_value() { return extras().last_value; }
+  void drop_last_value() noexcept {
+    if (extras_) extras_->last_value.reset();
+  }
   /// For buses: it has no owner any more, who is returned.
   [[nodiscard]] detail::EventOwner* disown() noexcept {
     return extras_ ? std::exchange(extras_->owned.owner, nullptr) : nullptr;

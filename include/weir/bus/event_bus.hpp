@@ -305,6 +305,32 @@ class Bus {
     return subscribe_with<P>(topic.name(), static_cast<Predicate&&>(predicate), static_cast<F&&>(handler), options);
   }
 
+  /// Keeps the last value of each topic that `pattern` chooses, from now on: for handlers that are subscribed later
+  /// with `SubscribeOptions::last_value`. An event is the last of its topic when it starts, one of a saga when that
+  /// commits; one that never starts is not.
+  ///
+  ///     bus.keep_last_values("config.>");
+  ///     co_await bus.publish("config.colour", std::string("blue"));
+  ///     …
+  ///     auto subscription = bus.subscribe("config.*", apply, {.last_value = true});   // is called with "blue"
+  ///
+  /// Such a handler gets, by calls of its own, the value of each of its topics, once, and then every event of them that
+  /// takes effect later: no gap, and nothing twice. The call starts before the handlers of any later event of the topic
+  /// do, whatever their priorities; only one with a key that is busy waits for that key, and not those of other keys
+  /// for it. It is an event of its own, with the number, the times and the token of the one that was published: what
+  /// holds of events holds of it, but that it never waits for room. An expired or cancelled one is not delivered.
+  ///
+  /// The payload is shared from then on, and destroyed with the last that has it. Kept are `BusOptions::last_values` of
+  /// them; they go when another takes their place, by `clear_last_values`, with the plugin that published them, and at
+  /// the end of the bus. Allocates; `Error(Errc::invalid_argument)` for what is no pattern. O(topics). Any thread.
+  void keep_last_values(std::string_view pattern) { core_->keep_last_values(pattern); }
+  template <class P>
+  void keep_last_values(const Topic<P>& topic) {
+    core_->keep_last_values(topic.name());
+  }
+  /// Lets go of the values that there are of the topics that `pattern` chooses, and says how many there were. O(kept).
+  std::size_t clear_last_values(std::string_view pattern) { return core_->clear_last_values(pattern); }
+
   /// Where events go that a handler failed with, after the others have seen them. Before anything is published. What
   /// does not fit into the channel is lost, and counted; its event is counted as failed all the same.
   void set_dead_letters(ChannelSender<DeadEvent> sender) { core_->set_dead_letters(std::move(sender)); }
@@ -412,7 +438,7 @@ class Bus {
                               const SubscribeOptions& options) {
     auto made = make_handler<P>(pattern, static_cast<Predicate&&>(predicate), static_cast<F&&>(handler), options);
     BusHandler* const subscribed = made.get();
-    core_->subscribe(std::move(made));
+    core_->subscribe(std::move(made), time_.coarse_now());
     return Subscription(core_, subscribed);
   }
 

@@ -42,6 +42,7 @@ struct RunningEvent {
   /// While a handler of it runs.
   HandlerPublisher* publisher = nullptr;
   bool stopped = false;
+  bool is_last_value = false;
   /// Cancelled: what has not started is skipped.
   std::atomic<bool> cut{false};
 
@@ -92,6 +93,10 @@ class EventContext {
   PublishResult try_publish(std::string_view topic, P&& payload, EventPriority priority = EventPriority::normal) {
     return running_->try_publish(Event(topic, static_cast<P&&>(payload), priority));
   }
+
+  /// Whether it is given to this handler alone, which subscribed with `SubscribeOptions::last_value` after the event
+  /// had started.
+  [[nodiscard]] bool is_last_value() const noexcept { return running_->is_last_value; }
 
   /// Whether somebody waits for a reply: see `Bus::request`.
   [[nodiscard]] bool is_request() const noexcept { return event().reply_slot() != nullptr; }

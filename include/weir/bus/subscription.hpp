@@ -20,6 +20,8 @@ struct SubscribeOptions {
   /// the order of their subscription, and what comes after them waits for all. They run on one worker, one at a time
   /// between their awaits. Without meaning for a plain function.
   bool parallel = false;
+  /// It first gets the last value of each topic of its pattern: see `Bus::keep_last_values`.
+  bool last_value = false;
 };
 
 namespace detail {
@@ -195,6 +197,7 @@ template <class P, class Predicate, class F>
   made->phase = options.phase;
   made->once = options.once;
   made->parallel = options.parallel && made->is_coroutine;
+  made->wants_last_value = options.last_value;
   return made;
 }
 

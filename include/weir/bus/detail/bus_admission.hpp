@@ -79,9 +79,11 @@ EventId BusCore<Order>::put(Draft& draft, TopicEntry& entry, std::size_t index, 
   Record* record = nullptr;
   try {
     queue_.reserve(1);
+    if (entry.keeps) last_values_.attach(*draft.event, entry, draft.rank);
     void* const memory = blocks_.take();
     record = ::new (memory) Record(std::move(*draft.event), entry, draft.state.get(), draft.rank);
   } catch (...) {
+    if (entry.keeps) last_values_.detach(*draft.event);
     if (keyed) leave_key(*keyed);
     throw;
   }
@@ -101,6 +103,7 @@ void BusCore<Order>::link(Record& record, std::size_t index, TimePoint now) noex
     record.state->id = record.number();
   }
   queue_.push(record);
+  if (!record.event.is_plain()) last_values_.admitted(record);
   if (OwnedEvent* const owned = record.event.owned()) owned->owner->enter(*owned, record);
   ++pending_;
   Class& c = classes_[index];

@@ -122,6 +122,9 @@ struct BusBatch final : BatchBase {
   bool swept = false;
   /// In the order of their return. Room is made for all that there can be at the admission.
   std::vector<BatchCall> calls;
+  /// What handlers get at its commit that were not there at its admission.
+  EventLink* late = nullptr;
+  EventLink** late_end = &late;
   HeldEvent* held = nullptr;
   HeldEvent** held_end = &held;
   std::size_t held_back = 0;

@@ -100,6 +100,7 @@ class BatchAdmission {
     for (std::size_t i = 0; i < count; ++i) {
       --p.batch->members[i].entry->events;
       if (const auto key = p.events[i].key(); !key.empty()) core_.leave_key(core_.keys_.find(key)->second);
+      if (p.batch->members[i].entry->keeps) core_.last_values_.detach(p.events[i]);
     }
   }
   /// Its events become those of the bus. After `resolve`.
@@ -142,7 +143,7 @@ class BatchAdmission {
 
   /// Of one: how often a handler may be called for it.
   std::size_t resolve(Publisher& p, std::size_t index, BusAfter& after) {
-    const Event& event = p.events[index];
+    Event& event = p.events[index];
     TopicEntry* entry = index == 0 ? nullptr : p.batch->members[index - 1].entry;
     if (!entry || entry->text->view() != event.type()) entry = &core_.table_.entry(event.type(), after.handlers);
     const auto& handlers = entry->handlers->list;
@@ -156,7 +157,13 @@ class BatchAdmission {
                                                 "\", that cannot be undone: a saga needs weir::compensated handlers");
       }
     }
-    if (const auto key = event.key(); !key.empty()) core_.enter_key(key);
+    if (entry->keeps) core_.last_values_.attach(event, *entry, Order::rank(event));
+    try {
+      if (const auto key = event.key(); !key.empty()) core_.enter_key(key);
+    } catch (...) {
+      if (entry->keeps) core_.last_values_.detach(event);
+      throw;
+    }
     p.batch->members[index].entry = entry;
     // So that the table keeps it.
     ++entry->events;

@@ -172,8 +172,10 @@ class BusBatches {
   /// With what an event runs.
   [[nodiscard]] TopicEntry::Handlers* handlers_of(const RecordBase& record) const noexcept {
     const EventState* const state = record.state;
-    return state && state->batch && state->batch->saga ? static_cast<const BatchMember*>(state)->handlers
-                                                       : record.entry->handlers;
+    if (!state) return record.entry->handlers;
+    if (state->delivery) return state->delivery->handlers;
+    return state->batch && state->batch->saga ? static_cast<const BatchMember*>(state)->handlers
+                                              : record.entry->handlers;
   }
   /// A worker's event ends: true if it is not to be destroyed.
   [[nodiscard]] bool keep(BusWorker& worker, RecordBase& record) noexcept {
@@ -273,7 +275,10 @@ class BusBatches {
     batch.phase = BatchPhase::ended;
     --stats_.running;
     ++counter(batch.outcome);
-    if (batch.saga) unpin(batch, after);
+    if (batch.saga) {
+      settle_last_values(batch, after);
+      unpin(batch, after);
+    }
     if (BusWaiter* const waiter = std::exchange(batch.waiter, nullptr)) core_.tell(*waiter, after);
     if (core_.joiners_) core_.wake_joiners(after);
     core_.wake_drainers(after);
@@ -289,6 +294,17 @@ class BusBatches {
 
   // The bus.
 
+  /// Calls `visit(record, batch)` for the events of the sagas that may still commit, and have not ended otherwise than
+  /// by running.
+  template <class Visit>
+  void for_each_open(Visit&& visit) const {
+    for (BusBatch* saga = first_saga_; saga; saga = saga->next) {
+      for (std::size_t i = 0; i < saga->size && !saga->rolling_back; ++i) {
+        const BatchMember& member = saga->members[i];
+        if (RecordBase* const record = member.kept ? member.kept : member.record) visit(*record, *saga);
+      }
+    }
+  }
   [[nodiscard]] std::size_t sagas() const noexcept { return sagas_; }
   [[nodiscard]] const BatchStats& stats() const noexcept { return stats_; }
   void add_run(TimeService::Duration ran) noexcept {
@@ -327,6 +343,18 @@ class BusBatches {
     first_saga_ = &batch;
   }
 
+  /// What it did counts from now on, or never.
+  void settle_last_values(BusBatch& batch, BusAfter& after) noexcept {
+    const bool committed = batch.outcome == BatchOutcome::committed;
+    for (std::size_t i = 0; committed && i < batch.size; ++i) {
+      RecordBase* const record = batch.members[i].kept;
+      if (record && !record->event.is_plain()) core_.last_values_.keep_of(*record, after);
+    }
+    while (EventLink* const late = batch.late) {
+      batch.late = late->next;
+      core_.last_values_.settle_late(static_cast<typename Core::Record&>(*late), committed, after);
+    }
+  }
   void unpin(BusBatch& batch, BusAfter& after) noexcept {
     for (std::size_t i = 0; i < batch.size; ++i) {
       BatchMember& member = batch.members[i];

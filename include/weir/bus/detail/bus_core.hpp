@@ -42,6 +42,7 @@
 #include <weir/bus/detail/bus_batches.hpp>
 #include <weir/bus/detail/bus_blocks.hpp>
 #include <weir/bus/detail/bus_handler.hpp>
+#include <weir/bus/detail/bus_last_values.hpp>
 #include <weir/bus/detail/bus_order.hpp>
 #include <weir/bus/detail/bus_places.hpp>
 #include <weir/bus/detail/bus_record.hpp>
@@ -103,6 +104,7 @@ class BusCore final : public BusBase {
     };
     check(options.workers != 0, "workers");
     check(options.capacity != 0, "capacity");
+    check(options.last_values != 0, "last_values");
     for (Class& c : classes_) {
       c.capacity = options.capacity;
       c.overflow = options.overflow;
@@ -171,13 +173,22 @@ class BusCore final : public BusBase {
 
   // Subscriptions.
 
-  void subscribe(std::unique_ptr<BusHandler> handler);
+  void subscribe(std::unique_ptr<BusHandler> handler, TimePoint now);
   void unsubscribe(BusHandler& handler) noexcept override;
   /// The subscription's own share.
   void release(BusHandler& handler) noexcept override;
   BusWait wait(JoinWaiter& waiter, bool worker_made) override;
   bool stop_waiting(JoinWaiter& waiter) noexcept override;
   void forget(JoinWaiter& waiter) noexcept override;
+
+  // Last values. Take the lock themselves.
+
+  void keep_last_values(std::string_view pattern) {
+    check_pattern(pattern);
+    const std::lock_guard lock(mutex);
+    table_.keep(pattern);
+  }
+  std::size_t clear_last_values(std::string_view pattern);
 
   // What belongs to an owner, such as a plugin. With the lock held.
 
@@ -245,6 +256,7 @@ class BusCore final : public BusBase {
  private:
   friend class BatchAdmission<Order>;
   friend class BusBatches<Order>;
+  friend class BusLastValues<Order>;
 
   struct Class {
     BusStats stats;
@@ -287,15 +299,16 @@ class BusCore final : public BusBase {
 
   /// Whether its class may hold another place.
   [[nodiscard]] bool has_place_for(std::size_t index) const noexcept { return places_.has(Order::modest(index)); }
-  void take_place(BusWorker& worker) noexcept { places_.take(Order::modest(worker.class_index)); }
-  void give_place(BusWorker& worker) noexcept { places_.give(Order::modest(worker.class_index)); }
+  void take_place(BusWorker& worker) noexcept { places_.take(Order::modest(worker.place_index)); }
+  void give_place(BusWorker& worker) noexcept { places_.give(Order::modest(worker.place_index)); }
 
   bool start_next(BusWorker& worker, TimePoint now, BusAfter& after) noexcept;
   /// False: its key is busy, and it waits aside.
   bool claim_key(Record& record) noexcept;
   /// One that must not start any more: it ends here.
   bool is_over(Record& record, TimePoint now, BusAfter& after) noexcept;
-  void start(BusWorker& worker, Record& record, std::size_t index, TimePoint now, BusAfter& after) noexcept;
+  /// `place`: the class whose place it gets.
+  void start(BusWorker& worker, Record& record, std::size_t place, TimePoint now, BusAfter& after) noexcept;
   static void note_wait(BusStats& stats, const Record& record, TimePoint now) noexcept;
 
   // Runs: see bus_run.hpp. Those of a run that have not been claimed are counted as queued.
@@ -380,6 +393,7 @@ class BusCore final : public BusBase {
   std::array<Class, Order::classes> classes_;
   TopicTable table_;
   BusBatches<Order> batches_{*this};
+  BusLastValues<Order> last_values_{*this};
   std::unordered_map<std::string, KeyedEvents, KeyHash, std::equal_to<>> keys_;
   std::size_t keyed_events_ = 0;
   BusWaiters returning_;

@@ -29,6 +29,7 @@ auto BusCore<Order>::take(BusWorker& worker, EventOutcome outcome, TimePoint now
 template <class Order>
 void BusCore<Order>::bury(Event& event, const std::exception_ptr& error) noexcept {
   if (!dead_letters_) return;
+  last_values_.detach(event);
   if (EventOwner* const owner = event.disown()) {
     // What is a plugin's does not get into the hands of those who do not know when that goes.
     event.payload().reset();
@@ -106,6 +107,7 @@ void BusCore<Order>::end_removed(Record& record, EventOutcome outcome, BusAfter&
   ++counter(c.stats, outcome);
   --record.entry->events;
   if (const auto key = record.event.key(); !key.empty()) leave_key(keys_.find(key)->second);
+  if (record.state && record.state->delivery) last_values_.drop(*record.state, after);
   if (record.state) settle(*record.state, outcome, after);
   if (OwnedEvent* const owned = record.event.owned()) owned->owner->leave(*owned, after);
   record.next = after.dead;
@@ -124,6 +126,9 @@ bool BusCore<Order>::start_next(BusWorker& worker, TimePoint now, BusAfter& afte
       record = queue_.find(takes);
     }
     if (!record) return false;
+    const std::size_t place = Order::class_of(record->rank());
+    Record* const chosen = record;
+    if (record->entry->deliveries != 0) record = &last_values_.first_before(*record);
     queue_.remove(*record);
     if (!record->event.key().empty() && !claim_key(*record)) continue;
     const std::size_t index = Order::class_of(record->rank());
@@ -131,8 +136,10 @@ bool BusCore<Order>::start_next(BusWorker& worker, TimePoint now, BusAfter& afte
       give_room(index, now, after);
       continue;
     }
-    since_oldest_ = options_.quota != 0 && since_oldest_ >= options_.quota ? 0 : since_oldest_ + 1;
-    start(worker, *record, index, now, after);
+    if (record == chosen) {
+      since_oldest_ = options_.quota != 0 && since_oldest_ >= options_.quota ? 0 : since_oldest_ + 1;
+    }
+    start(worker, *record, place, now, after);
     if (is_plain(*record)) begin_run(worker, *record, now);
     give_room(index, now, after);
     return true;
@@ -165,16 +172,18 @@ bool BusCore<Order>::is_over(Record& record, TimePoint now, BusAfter& after) noe
 }
 
 template <class Order>
-void BusCore<Order>::start(BusWorker& worker, Record& record, std::size_t index, TimePoint now,
+void BusCore<Order>::start(BusWorker& worker, Record& record, std::size_t place, TimePoint now,
                            BusAfter& after) noexcept {
   worker.record = &record;
   worker.id = record.number();
   worker.priority = record.event.priority();
   worker.entry = record.entry;
   worker.state = record.state;
-  worker.class_index = index;
+  worker.class_index = Order::class_of(record.rank());
+  worker.place_index = place;
   worker.handlers = batches_.handlers_of(record);
   ++worker.handlers->running;
+  worker.is_last_value = record.state && record.state->delivery;
   worker.key = record.event.key().empty() ? nullptr : &keys_.find(record.event.key())->second;
   worker.started = now;
   worker.told = false;
@@ -186,10 +195,15 @@ void BusCore<Order>::start(BusWorker& worker, Record& record, std::size_t index,
   worker.event_owner = owned ? owned->owner : nullptr;
   if (owned) owned->owner->leave(*owned, after);
   take_place(worker);
-  BusStats& stats = classes_[index].stats;
+  BusStats& stats = classes_[worker.class_index].stats;
   --stats.queued;
   ++stats.running;
-  note_wait(stats, record, now);
+  if (worker.is_last_value) {
+    last_values_.deliver(*record.state);
+  } else {
+    note_wait(stats, record, now);
+    if (!record.event.is_plain()) last_values_.started(record, after);
+  }
 }
 
 template <class Order>

@@ -129,6 +129,7 @@ bool BusCore<Order>::forget(DrainWaiter& waiter) noexcept {
 template <class Order>
 void BusCore<Order>::close() noexcept {
   BusAfter after;
+  prepare(after);
   const std::lock_guard lock(mutex);
   close(after);
 }
@@ -181,6 +182,7 @@ BusStats BusCore<Order>::stats() const {
   BusStats all;
   for (const Class& c : classes_) all.add(c.stats);
   all.batches = batches_.stats();
+  all.last_values = last_values_.stats();
   return all;
 }
 
@@ -197,6 +199,7 @@ template <class Order>
 void BusCore<Order>::close(BusAfter& after) noexcept {
   recall();
   closed_ = true;
+  last_values_.clear(after, [](const RecordBase&) { return true; });
   wake_all_idle(after);
 }
 

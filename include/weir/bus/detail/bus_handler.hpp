@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <weir/bus/detail/event_owner.hpp>
 #include <weir/bus/event_context.hpp>
 #include <weir/bus/topic.hpp>
 #include <weir/core/task.hpp>
@@ -44,6 +45,7 @@ struct BusHandler {
   bool is_coroutine = false;
   bool parallel = false;
   bool has_compensator = false;
+  bool wants_last_value = false;
   /// It is called for each event.
   [[nodiscard]] bool is_unconditional() const noexcept { return !once && !has_predicate; }
   /// How often an event of a saga that has not ended may have it called, or undone. Under the lock.
@@ -105,8 +107,12 @@ struct TopicEntry {
 
   std::unique_ptr<TopicText, decltype(&TopicText::destroy)> text{nullptr, &TopicText::destroy};
   Handlers* handlers = nullptr;
-  /// Events that are queued or run.
+  /// Events that are queued or run, and the last value.
   std::size_t events = 0;
+  /// Whether a last value is kept, which it is, and how many handlers are still to be given one.
+  bool keeps = false;
+  RecordBase* last_value = nullptr;
+  std::size_t deliveries = 0;
 };
 
 /// All under the lock of the bus.
@@ -128,6 +134,7 @@ class TopicTable {
     if (entries_.size() >= limit_) sweep(trash);
     TopicEntry made;
     made.text.reset(TopicText::make(topic));
+    made.keeps = std::any_of(kept_.begin(), kept_.end(), [topic](const auto& p) { return topic_matches(p, topic); });
     auto handlers = std::make_unique<TopicEntry::Handlers>();
     for (BusHandler* const handler : handlers_) {
       if (topic_matches(handler->pattern, topic)) handlers->list.push_back(handler);
@@ -138,6 +145,12 @@ class TopicTable {
     handlers->all_plain = handlers->plain();
     entry.handlers = handlers.release();
     return entry;
+  }
+
+  /// From now on last values are kept of the topics that the pattern chooses. O(topics). Strong guarantee.
+  void keep(std::string_view pattern) {
+    kept_.emplace_back(pattern);
+    for (auto& [text, entry] : entries_) entry.keeps = entry.keeps || topic_matches(pattern, text);
   }
 
   /// Adds a handler to each topic that it is for. O(topics + handlers). Strong guarantee.
@@ -240,6 +253,7 @@ class TopicTable {
 
   std::unordered_map<std::string_view, TopicEntry> entries_;
   std::vector<BusHandler*> handlers_;
+  std::vector<std::string> kept_;
   std::size_t limit_ = first_limit_;
 };
 

@@ -39,6 +39,15 @@ struct BatchBase {
   std::atomic<std::uint32_t> refs{1};
 };
 
+/// Of an event that is for one handler alone, as long as it is queued. Under the lock of the bus.
+struct EventDelivery {
+  RecordBase* record = nullptr;
+  /// That handler, in a list of its own, which the event counts as running with from the beginning.
+  TopicEntry::Handlers* handlers = nullptr;
+  EventDelivery* prev = nullptr;
+  EventDelivery* next = nullptr;
+};
+
 /// What a ticket and its event share: allocated for those that are published as cancellable, and in one block for the
 /// events of a batch, which own it together. Everything but the source is under the lock of the bus.
 struct EventState {
@@ -46,9 +55,10 @@ struct EventState {
   std::optional<CancellationSource> source;
   std::atomic<std::uint32_t> refs{1};
   BatchBase* batch = nullptr;
+  EventDelivery* delivery = nullptr;
   EventId id = 0;
   /// Null when it has ended, or was never admitted.
-  struct RecordBase* record = nullptr;
+  RecordBase* record = nullptr;
   /// What runs it, if it runs.
   struct BusWorker* worker = nullptr;
   std::optional<EventOutcome> outcome;

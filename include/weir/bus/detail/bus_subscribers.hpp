@@ -7,19 +7,34 @@
 namespace weir::detail {
 
 template <class Order>
-void BusCore<Order>::subscribe(std::unique_ptr<BusHandler> handler) {
+void BusCore<Order>::subscribe(std::unique_ptr<BusHandler> handler, TimePoint now) {
   BusAfter after;
+  prepare(after);
   const std::lock_guard lock(mutex);
   recall();
   handler->order = ++last_order_;
+  typename BusLastValues<Order>::Deliveries deliveries(last_values_, after);
+  if (handler->wants_last_value && !closed_) deliveries.add_for(*handler, now);
   table_.add(*handler, after.handlers);
   // Counted by the table, and by the subscription that it was made for.
   handler.release();
+  deliveries.enqueue();
+}
+
+template <class Order>
+std::size_t BusCore<Order>::clear_last_values(std::string_view pattern) {
+  check_pattern(pattern);
+  BusAfter after;
+  prepare(after);
+  const std::lock_guard lock(mutex);
+  return last_values_.clear(
+      after, [pattern](const RecordBase& value) { return topic_matches(pattern, value.entry->text->view()); });
 }
 
 template <class Order>
 void BusCore<Order>::unsubscribe(BusHandler& handler) noexcept {
   BusAfter after;
+  prepare(after);
   const std::lock_guard lock(mutex);
   remove_handler(handler, after);
 }
@@ -27,6 +42,7 @@ void BusCore<Order>::unsubscribe(BusHandler& handler) noexcept {
 template <class Order>
 void BusCore<Order>::release(BusHandler& handler) noexcept {
   BusAfter after;
+  prepare(after);
   const std::lock_guard lock(mutex);
   remove_handler(handler, after);
   after.handlers.release(handler);
@@ -100,6 +116,10 @@ std::size_t BusCore<Order>::withdraw(EventOwner& owner, BusAfter& after) noexcep
   for (; OwnedEvent* const owned = owner.first_event; ++count) {
     end_queued(static_cast<Record&>(*owned->record), EventOutcome::discarded, after);
   }
+  last_values_.clear(after, [&owner](RecordBase& value) {
+    const OwnedEvent* const owned = value.event.owned();
+    return owned && owned->owner == &owner;
+  });
   distribute(after);
   return count;
 }
@@ -147,6 +167,7 @@ void BusCore<Order>::remove_handler(BusHandler& handler, BusAfter& after) noexce
   if (handler.gone.exchange(true, std::memory_order_seq_cst)) return;
   recall();
   table_.remove(handler, after.handlers);
+  if (handler.wants_last_value && last_values_.withdraw(handler, after)) distribute(after);
 }
 
 template <class Order>

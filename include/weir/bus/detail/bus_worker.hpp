@@ -146,6 +146,8 @@ struct BusWorker : RunningEvent {
   std::exception_ptr failure;
   KeyedEvents* key = nullptr;
   std::size_t class_index = 0;
+  /// The class whose place it has: that of an event which had to wait for this one.
+  std::size_t place_index = 0;
   TimeService::TimePoint started{};
   /// Which handler runs; see rule 6 of bus_core.hpp.
   std::atomic<std::size_t> position{0};

@@ -74,7 +74,7 @@ void BusCore<Order>::grant_places(BusAfter& after) noexcept {
     next = waiter->next;
     // Another branch of the same handler may have it already.
     if (waiter->lender->lent) {
-      if (!has_place_for(waiter->lender->class_index)) continue;
+      if (!has_place_for(waiter->lender->place_index)) continue;
       take_place(*waiter->lender);
       waiter->lender->lent = false;
       --lent_;

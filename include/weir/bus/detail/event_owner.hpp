@@ -33,6 +33,8 @@ struct EventOwner {
 
   /// One of its events that had a place has started, or has ended without. Under the lock of the bus.
   virtual void left_queue(BusAfter& after) noexcept = 0;
+  /// There is one event of its more, made of another. Under the lock of the bus.
+  virtual void another() noexcept = 0;
   /// One of its events has been destroyed, or was given away. No lock is held.
   virtual void gone() noexcept = 0;
 

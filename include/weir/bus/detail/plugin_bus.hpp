@@ -321,7 +321,7 @@ template <class Order>
 Subscription PluginCoreOf<Order>::subscribe(std::unique_ptr<BusHandler> handler) {
   auto made = std::make_unique<PluginHandler>(*this, std::move(handler));
   BusHandler* const subscribed = made.get();
-  bus_->subscribe(std::move(made));
+  bus_->subscribe(std::move(made), time_.coarse_now());
   Subscription subscription(bus_, subscribed);
   if (!closed()) return subscription;
   // It ended meanwhile, and may not have seen this one.

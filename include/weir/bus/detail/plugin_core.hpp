@@ -155,6 +155,7 @@ class PluginCore : public EventOwner, public HandlerPublisher {
     throw Error(Errc::bus_closed, "the scope of the plugin \"" + name_ + "\" has ended");
   }
 
+  void another() noexcept override { enter_along(); }
   void gone() noexcept override { leave(); }
 
   // What runs.

@@ -114,6 +114,7 @@ inline PluginHandler::PluginHandler(PluginCore& core, std::unique_ptr<BusHandler
   has_predicate = handler->has_predicate;
   is_coroutine = handler->is_coroutine;
   has_compensator = handler->has_compensator;
+  wants_last_value = handler->wants_last_value;
   owner = &core;
   auto box = std::make_unique<PluginHandlerBox>();
   box->handler = std::move(handler);
