@@ -13,6 +13,7 @@
 #include <utility>
 #include <vector>
 
+#include <weir/core/shielded.hpp>
 #include <weir/core/timer.hpp>
 #include <weir/sim/explore.hpp>
 
@@ -39,9 +40,30 @@ struct BatchScene {
   int crowd = 0;          ///< events that somebody else publishes
   bool leaving = false;   ///< a handler is joined
   bool draining = false;  ///< from the start
+  int hanging = -1;       ///< the event whose compensators take longer than their limit
+  bool deaf = false;      ///< and than the time that they have after it: they do not heed being cancelled
+  bool kept = false;      ///< the last value is kept, and a handler comes for it
   enum class Act { nothing, cancel, abort, destroy_bus, destroy_context } act = Act::nothing;
 };
 
+/// A bus with priorities of its own, which are those of the events.
+class RankedBus : public weir::BasicPriorityEventBus<int> {
+  using Base = weir::BasicPriorityEventBus<int>;
+
+ public:
+  using Base::Base;
+  using Base::stats;
+  auto publish_batch(std::vector<weir::Event>&& events, weir::BatchMode mode, const weir::BatchOptions& options) {
+    std::vector<int> ranks;
+    for (const auto& event : events) ranks.push_back(static_cast<int>(event.priority()));
+    return Base::publish_batch(std::move(events), std::move(ranks), mode, options);
+  }
+  auto publish(weir::Event&& event) { return Base::publish(std::move(event), 2); }
+  auto publish_cancellable(weir::Event&& event) { return Base::publish_cancellable(std::move(event), 2); }
+  [[nodiscard]] weir::BusStats stats(weir::EventPriority) const { return Base::stats(); }
+};
+
+template <class Bus = weir::PriorityEventBus>
 class BatchWorld {
   using Task = weir::Task<>;
 
@@ -78,6 +100,8 @@ class BatchWorld {
     int calls = 0;
     int running = 0;
     int undoing = 0;
+    int deaf = 0;
+    int hung = 0;
     bool stopped = false;
   };
 
@@ -95,10 +119,14 @@ class BatchWorld {
     held_ = bus_->subscribe("held", [this](weir::EventContext& context) { receive(context.payload<Item>().id); });
     crowd_ = bus_->subscribe("crowd", [](weir::EventContext&) -> Task { co_await weir::yield(); });
     go_ = bus_->subscribe("go", [this](weir::EventContext& context) { return publish(context.payload<int>()); });
-    for (int b = 0; b < scene.batches; ++b) start(scene.nested ? let_publish(b) : publish(b));
-    if (scene.crowd != 0) start(publish_beside());
-    if (scene.cancelled >= 0) start(cancel_one());
-    if (scene.leaving) start(leave());
+    for (int b = 0; b < scene.batches; ++b) roots_.start(scene.nested ? let_publish(b) : publish(b));
+    if (scene.kept) {
+      bus_->keep_last_values("t");
+      roots_.start(come_late());
+    }
+    if (scene.crowd != 0) roots_.start(publish_beside());
+    if (scene.cancelled >= 0) roots_.start(cancel_one());
+    if (scene.leaving) roots_.start(leave());
     if (scene.draining) start_drain();
   }
 
@@ -107,7 +135,7 @@ class BatchWorld {
       case BatchScene::Act::nothing:
         break;
       case BatchScene::Act::cancel:
-        roots_.front()->cancel();
+        roots_[0].cancel();
         go_ticket_.cancel();
         break;
       case BatchScene::Act::abort:
@@ -128,10 +156,7 @@ class BatchWorld {
     if (busy_ == 0) start_drain();
     for (auto& run : runs_) watch_admitted(run);
     if (!bus_) return;
-    const auto s = bus_->stats();
-    weir::sim::ensure(s.admitted == s.queued + s.running + s.completed + s.failed + s.cancelled + s.timed_out +
-                                        s.expired + s.dropped + s.discarded,
-                      "admitted events are missing");
+    ensure_sum(bus_->stats());
     for (const auto priority : {weir::EventPriority::critical, weir::EventPriority::normal}) {
       weir::sim::ensure(bus_->stats(priority).queued <= scene_.options.capacity, "more is queued than there is room");
     }
@@ -148,12 +173,13 @@ class BatchWorld {
 
   void check_end() {
     if (sim_.stopped()) return;
-    for (const auto& root : roots_) weir::sim::ensure(root->done(), "a root has not ended");
+    roots_.check_end();
     for (const auto& run : runs_) check_run(run);
     if (!bus_) return;
     const auto stats = bus_->stats();
     weir::sim::ensure(stats.queued == 0 && stats.running == 0, "the drain has left an event");
     weir::sim::ensure(stats.batches.running == 0, "a batch has not ended");
+    weir::sim::ensure(stats.batches.hung == 0 || aborted_, "the drain did not wait for a compensator");
     // Those that were refused come on top.
     std::uint64_t reports = 0;
     for (const auto& run : runs_) reports += run.report ? 1U : 0U;
@@ -162,16 +188,10 @@ class BatchWorld {
   }
 
  private:
-  template <class T>
-  void start(weir::Task<T> task) {
-    roots_.push_back(std::make_unique<Root<>>());
-    roots_.back()->start(sim_, std::move(task));
-  }
   void start_drain() {
     if (std::exchange(draining_, true) || !bus_) return;
-    start(drain(bus_->drain()));
+    roots_.start(wait_for(bus_->drain()));
   }
-  static Task drain(weir::Task<weir::DrainReport> draining) { co_await std::move(draining); }
 
   struct Count {
     explicit Count(int& n) : count(n) { ++count; }
@@ -179,6 +199,18 @@ class BatchWorld {
     Count& operator=(const Count&) = delete;
     ~Count() { --count; }
     int& count;
+  };
+  /// What a compensator needs is there as long as it runs.
+  struct AtEnd {
+    AtEnd(const BatchWorld&, const weir::Event& e, const bool& l, int n) : event(e), left(l), handler(n) {}
+    AtEnd(const AtEnd&) = delete;
+    AtEnd& operator=(const AtEnd&) = delete;
+    ~AtEnd() {
+      if (!event.payload().has_value() || (left && handler == 0)) std::terminate();
+    }
+    const weir::Event& event;
+    const bool& left;
+    int handler;
   };
   [[nodiscard]] Run& run_of(int id) { return runs_[static_cast<std::size_t>(id / 100 - 1)]; }
 
@@ -205,6 +237,7 @@ class BatchWorld {
     weir::BatchOptions options;
     options.attempts = 2;
     options.delay = std::chrono::milliseconds(1);
+    if (scene_.hanging >= 0) options.undo_timeout = std::chrono::milliseconds(2);
     auto batch = bus_->publish_batch(std::move(events), scene_.mode, options);
     run.ticket = batch.ticket();
     run.watched.resize(static_cast<std::size_t>(scene_.events));
@@ -249,6 +282,22 @@ class BatchWorld {
       if (answer == weir::CancelAnswer::cancelled && scene_.mode == weir::BatchMode::saga) run.stopped = true;
     }
   }
+  Task come_late() {
+    co_await weir::yield();
+    if (!bus_) co_return;
+    late_ = bus_->subscribe("t",
+                            weir::compensated(
+                                [this](weir::EventContext& context) {
+                                  const int id = context.payload<Item>().id;
+                                  if (!context.is_last_value()) return;
+                                  const Run& run = run_of(id);
+                                  weir::sim::ensure(run.undone.empty() && run.failed_undos.empty() && run.undoing == 0,
+                                                    "a value was delivered of a saga that was rolled back");
+                                  weir::sim::ensure(++values_[id] == 1, "a value was delivered twice");
+                                },
+                                [](const weir::Event&) {}),
+                            {.last_value = true});
+  }
   Task leave() {
     co_await weir::yield();
     co_await handlers_[0].join();
@@ -260,7 +309,7 @@ class BatchWorld {
       const auto ticket = run.ticket.event(i);
       if (!ticket) continue;
       run.watched[i] = true;
-      start(watch(run, static_cast<int>(i), ticket, scene_.mode == weir::BatchMode::saga));
+      roots_.start(watch(run, static_cast<int>(i), ticket, scene_.mode == weir::BatchMode::saga));
     }
   }
   static Task watch(Run& run, int i, weir::EventTicket ticket, bool saga) {
@@ -299,10 +348,20 @@ class BatchWorld {
     const Undo undo{item.id % 100, h};
     Run& run = run_of(item.id);
     weir::sim::ensure(!(left_ && h == 0), "a compensator was called after the join");
-    const Count undoing(run.undoing);
-    weir::sim::ensure(run.undoing == 1, "two compensators of a saga run at once");
+    const Guard frame(ledger_);
+    const bool hangs = undo.event == scene_.hanging;
+    const Count undoing(hangs && scene_.deaf ? run.deaf : run.undoing);
+    weir::sim::ensure(run.undoing <= 1 && run.deaf <= (scene_.two ? 2 : 1), "two compensators of a saga run at once");
+    const AtEnd still_there(*this, event, left_, h);
     weir::sim::ensure(run.running == 0, "a saga is undone that runs");
     co_await weir::yield();
+    if (hangs) {
+      ++run.hung;
+      auto sleeping = weir::sleep_for(std::chrono::milliseconds(20));
+      if (!scene_.deaf) co_await std::move(sleeping);
+      if (scene_.deaf) co_await weir::shielded(std::move(sleeping));
+      co_return;
+    }
     const auto failures = std::count(run.failed_undos.begin(), run.failed_undos.end(), undo);
     if (undo.event == scene_.stubborn || (undo.event == scene_.hesitant && failures == 0)) {
       run.failed_undos.push_back(undo);
@@ -374,7 +433,7 @@ class BatchWorld {
     std::size_t missing = 0;
     for (const Call& call : run.done) {
       const auto found = std::find(run.undone.begin(), run.undone.end(), Undo{call.event, call.handler});
-      if (call.event == scene_.stubborn) {
+      if (call.event == scene_.stubborn || call.event == scene_.hanging) {
         ensure(found == run.undone.end(), "what could not be undone was");
         ++missing;
       } else {
@@ -383,11 +442,15 @@ class BatchWorld {
       place.push_back(static_cast<std::size_t>(found - run.undone.begin()));
     }
     ensure(run.undone.size() + missing == run.done.size(), "something was undone twice, or that was not done");
+    // One that heeds it is called again, one that does not is not.
+    ensure(run.hung == 0 || scene_.deaf || run.hung == 2 * static_cast<int>(missing),
+           "a hanging one was not called again");
+    ensure(!scene_.deaf || run.hung <= (scene_.two ? 2 : 1), "one that runs was called again");
     ensure(report.not_undone.size() == missing, "what was not undone is not reported");
     ensure((report.outcome == weir::BatchOutcome::rolled_back) == (missing == 0), "the outcome is wrong");
     for (std::size_t a = 0; a < run.done.size(); ++a) {
       for (std::size_t b = 0; b < run.done.size(); ++b) {
-        if (run.done[a].event == scene_.stubborn || run.done[b].event == scene_.stubborn) continue;
+        if (place[a] == run.undone.size() || place[b] == run.undone.size()) continue;
         if (run.done[a].ended < run.done[b].began) ensure(place[b] < place[a], "undone in the wrong order");
       }
     }
@@ -397,20 +460,25 @@ class BatchWorld {
   const BatchScene scene_;
   Ledger& ledger_;
   std::vector<Run> runs_;
-  std::vector<std::unique_ptr<Root<>>> roots_;
+  Roots roots_{sim_};
   int busy_ = 0;
   int clock_ = 0;
   bool draining_ = false;
   bool aborted_ = false;
   bool left_ = false;
   weir::EventTicket go_ticket_;
-  std::optional<weir::PriorityEventBus> bus_;
+  std::optional<Bus> bus_;
   weir::Subscription handlers_[2];
   weir::Subscription held_;
   weir::Subscription crowd_;
   weir::Subscription go_;
+  weir::Subscription late_;
+  std::map<int, int> values_;
 };
 
-inline auto scenario_of(const BatchScene& scene) { return weir_test::scenario_in<BatchWorld>(scene); }
+template <class Bus = weir::PriorityEventBus>
+auto scenario_of(const BatchScene& scene) {
+  return weir_test::scenario_in<BatchWorld<Bus>>(scene);
+}
 
 }  // namespace weir_test

@@ -154,6 +154,39 @@ TEST_CASE("alloc failure: batches of each mode", "[alloc-failure]") {
   }
 }
 
+TEST_CASE("alloc failure: last values, and handlers that come for them", "[alloc-failure]") {
+  check(weir_test::fail_each([](Stage& stage) {
+          PriorityEventBus bus(stage.executor(), {.workers = 1, .capacity = 8, .last_values = 2});
+          perhaps([&] { bus.keep_last_values("a.*"); });
+          const auto undone = [](EventContext&) -> Task<> { co_await weir::yield(); };
+          const auto nothing = [](const Event&) {};
+          auto first = bus.subscribe("a.*", weir::compensated(undone, nothing));
+          publish_each(stage, bus);
+          stage.poll();
+          perhaps([&] {
+            std::vector<Event> events;
+            for (int n = 1; n <= 3; ++n) {
+              events.emplace_back("a.b", made(n));
+              events.back().key("another key that is too long for the string's own buffer");
+            }
+            auto batch = bus.publish_batch(std::move(events), weir::BatchMode::saga);
+            weir::spawn(stage.executor(), std::move(batch), [](std::exception_ptr, auto&&...) {});
+          });
+          int calls = 0;
+          const auto count = [&calls](EventContext& event) { calls += event.is_last_value() ? 1 : 0; };
+          const auto admitted = bus.stats().admitted;
+          try {
+            auto late = bus.subscribe("a.*", count, {.last_value = true});
+            stage.poll();
+            auto later = bus.subscribe("a.*", count, {.last_value = true});
+          } catch (const std::bad_alloc&) {
+            require(bus.stats().admitted >= admitted && calls <= 5, "a handler that was not subscribed was called");
+          }
+          to_the_end(stage, bus);
+        }),
+        30);
+}
+
 TEST_CASE("alloc failure: a plugin comes, publishes, is asked to go, and leaves nothing", "[alloc-failure]") {
   check(weir_test::fail_each([](Stage& stage) {
           PriorityEventBus bus(stage.executor(), {.workers = 1, .capacity = 8});

@@ -176,3 +176,53 @@ TEST_CASE("bus threads: what the only worker takes along is recalled by others, 
   }
   pool.join();
 }
+
+TEST_CASE("bus threads: handlers that come while events flow get the last value, and then each, in order") {
+  const auto events = static_cast<std::uint64_t>(weir_test::long_stress(20'000));
+  asio::thread_pool pool(3);
+  std::atomic<bool> done{false};
+  std::atomic<bool> gapless{true};
+  std::atomic<std::uint64_t> late{0};
+  {
+    weir::PriorityEventBus bus(pool, {.workers = 1, .capacity = 256});
+    bus.keep_last_values("a.*");
+    const auto come = [&]() -> Task<> {
+      while (!done) {
+        // Not guarded: there is one worker.
+        auto before = std::make_shared<std::uint64_t>(0);
+        auto subscription =
+            bus.subscribe("a.x",
+                          [&, before](weir::EventContext& event) {
+                            const auto value = *event.payload<std::shared_ptr<std::uint64_t>>();
+                            if (*before == 0 ? value != 1 && !event.is_last_value() : value != *before + 1)
+                              gapless = false;
+                            *before = value;
+                            late += event.is_last_value() ? 1 : 0;
+                          },
+                          {.last_value = true});
+        for (int i = 0; i < 20; ++i) co_await weir::yield();
+        co_await subscription.join();
+      }
+    };
+    auto first = weir::spawn(pool, come(), asio::use_future);
+    auto second = weir::spawn(pool, come(), asio::use_future);
+    weir::sync_wait([](weir::PriorityEventBus& to, std::uint64_t count) -> Task<> {
+      for (std::uint64_t i = 1; i <= count; ++i) {
+        const auto priority = i % 5 == 0 ? EventPriority::critical : EventPriority::normal;
+        // Awaited on either side of an urgent one, so that they start in the order of their numbers.
+        weir::Event event("a.x", std::make_shared<std::uint64_t>(i), priority);
+        const auto ticket = co_await to.publish_cancellable(std::move(event));
+        if (i % 5 == 0 || i % 5 == 4) co_await ticket.outcome();
+        if (i % 64 == 0) to.clear_last_values("b.*");
+      }
+    }(bus, events));
+    done = true;
+    first.get();
+    second.get();
+    CHECK(weir::sync_wait(bus.drain()).complete);
+    CHECK(gapless);
+    CHECK(late > 0);
+    CHECK(bus.stats().last_values.delivered >= late);
+  }
+  pool.join();
+}

@@ -58,10 +58,10 @@ class BusWorld {
     handler_ = bus_->subscribe("t.*", [this](weir::EventContext& event) { return handle(event); });
     if (scene.leaving) {
       leaver_ = bus_->subscribe("t.>", [this](weir::EventContext&) { return handle_leaving(); }, {.phase = 1});
-      start(leave());
+      roots_.start(leave());
     }
-    for (int p = 0; p < scene.publishers; ++p) start(publish(p));
-    if (scene.cancelling) start(cancel_each());
+    for (int p = 0; p < scene.publishers; ++p) roots_.start(publish(p));
+    if (scene.cancelling) roots_.start(cancel_each());
   }
 
   void act() {
@@ -69,7 +69,7 @@ class BusWorld {
       case BusScene::Act::nothing:
         break;
       case BusScene::Act::cancel:
-        roots_[static_cast<std::size_t>(scene_.victim)]->cancel();
+        roots_[static_cast<std::size_t>(scene_.victim)].cancel();
         break;
       case BusScene::Act::abort:
         bus_->abort();
@@ -87,11 +87,11 @@ class BusWorld {
   void check() {
     if (publishing_ == 0 && !draining_) {
       draining_ = true;
-      if (bus_) start(drain());
+      if (bus_) roots_.start(wait_for(bus_->drain()));
     }
     if (!bus_) return;
     const auto stats = bus_->stats();
-    weir::sim::ensure(adds_up(stats), "admitted events are missing");
+    ensure_sum(stats);
     weir::sim::ensure(in_step_ <= static_cast<int>(scene_.options.workers), "more handlers run than there are workers");
     for (const auto priority : {Priority::critical, Priority::normal, Priority::low}) {
       weir::sim::ensure(bus_->stats(priority).queued <= scene_.options.capacity, "more is queued than there is room");
@@ -100,7 +100,7 @@ class BusWorld {
 
   void check_end() {
     if (sim_.stopped()) return;
-    for (const auto& root : roots_) weir::sim::ensure(root->done(), "a root has not ended");
+    roots_.check_end();
     for (const auto& [id, seen] : seen_) {
       weir::sim::ensure(seen.calls <= 1, "an event was delivered twice");
       weir::sim::ensure(seen.calls == seen.ends, "a handler has not ended");
@@ -124,15 +124,6 @@ class BusWorld {
   }
 
  private:
-  template <class T>
-  void start(weir::Task<T> task) {
-    roots_.push_back(std::make_unique<Root<>>());
-    roots_.back()->start(sim_, std::move(task));
-  }
-  static bool adds_up(const weir::BusStats& s) {
-    return s.admitted == s.queued + s.running + s.completed + s.failed + s.cancelled + s.timed_out + s.expired +
-                             s.dropped + s.discarded;
-  }
   void destroy() {
     handler_gone_ = true;
     bus_.reset();
@@ -175,7 +166,7 @@ class BusWorld {
     Seen& seen = seen_[id];
     seen.ticket = std::move(ticket);
     order_.push_back(id);
-    start(watch(id));
+    roots_.start(watch(id));
   }
   Task watch(int id) {
     const auto outcome = co_await seen_[id].ticket.outcome();
@@ -267,16 +258,10 @@ class BusWorld {
     int& count;
   };
 
-  Task drain() {
-    // The bus's own task holds what it needs.
-    auto draining = bus_->drain();
-    co_await std::move(draining);
-  }
-
   weir::sim::Simulator& sim_;
   const BusScene scene_;
   Ledger& ledger_;
-  std::vector<std::unique_ptr<Root<>>> roots_;
+  Roots roots_{sim_};
   std::map<int, Seen> seen_;
   std::vector<int> order_;
   int publishing_ = 0;

@@ -66,10 +66,10 @@ class World {
                                               }
                                             },
                                             [](const weir::Event&) {}));
-      start(publish_saga());
+      roots_.start(publish_saga());
     }
-    for (int p = 0; p < 2; ++p) start(publish(p));
-    for (Late& late : late_) start(come(late));
+    for (int p = 0; p < 2; ++p) roots_.start(publish(p));
+    for (Late& late : late_) roots_.start(come(late));
     tasks_ = static_cast<int>(roots_.size());
   }
 
@@ -78,7 +78,7 @@ class World {
       case Scene::Act::nothing:
         break;
       case Scene::Act::cancel:
-        roots_.front()->cancel();
+        roots_[0].cancel();
         acted_ = true;
         break;
       case Scene::Act::abort:
@@ -95,16 +95,12 @@ class World {
     }
   }
   void check() {
-    if (ended_ == tasks_ && !std::exchange(draining_, true) && bus_) start(drain());
-    if (!bus_) return;
-    const auto s = bus_->stats();
-    ensure(s.admitted == s.queued + s.running + s.completed + s.failed + s.cancelled + s.timed_out + s.expired +
-                             s.dropped + s.discarded,
-           "admitted events are missing");
+    if (ended_ == tasks_ && !std::exchange(draining_, true) && bus_) roots_.start(weir_test::wait_for(bus_->drain()));
+    if (bus_) weir_test::ensure_sum(bus_->stats());
   }
   void check_end() {
     if (sim_.stopped()) return;
-    for (const auto& root : roots_) ensure(root->done(), "a root has not ended");
+    roots_.check_end();
     for (const Late& late : late_) {
       for (std::size_t topic = 0; topic < topics; ++topic) check_log(late, topic);
     }
@@ -112,11 +108,6 @@ class World {
   }
 
  private:
-  template <class T>
-  void start(Task<T> task) {
-    roots_.push_back(std::make_unique<weir_test::Root<>>());
-    roots_.back()->start(sim_, std::move(task));
-  }
   struct AtEnd {
     AtEnd(int& n, int step) : count(n), by(step) {}
     AtEnd(const AtEnd&) = delete;
@@ -182,10 +173,6 @@ class World {
     note(late.log, event);
     co_await weir::yield();
   }
-  Task<> drain() {
-    auto draining = bus_->drain();
-    co_await std::move(draining);
-  }
 
   void check_log(const Late& late, std::size_t topic) const {
     auto log = late.log[topic];
@@ -234,7 +221,7 @@ class World {
   weir::sim::Simulator& sim_;
   const Scene scene_;
   weir_test::Ledger& ledger_;
-  std::vector<std::unique_ptr<weir_test::Root<>>> roots_;
+  weir_test::Roots roots_{sim_};
   Log history_;
   std::array<Late, 2> late_;
   int tasks_ = 0;

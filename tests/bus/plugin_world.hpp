@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <optional>
+#include <stdexcept>
 #include <vector>
 
 #include <weir/bus/priority_event_bus.hpp>
@@ -21,12 +22,15 @@ namespace weir_test {
 struct PluginScene {
   weir::BusOptions options = {.workers = 1, .capacity = 2};
   std::size_t quota = 1;
-  bool stubborn = false;      ///< a handler that outlives the deadline, and heeds being cancelled
-  bool timed = false;         ///< a timer, and another close that comes at the same time
-  bool leaving = false;       ///< the plugin subscribes and unsubscribes all the while
-  bool cancelling = false;    ///< the host cancels the plugin's events by their tickets
-  bool draining = false;      ///< the bus is drained meanwhile
-  bool from_handler = false;  ///< it is closed by a handler of the same bus
+  bool stubborn = false;                      ///< a handler that outlives the deadline, and heeds being cancelled
+  bool timed = false;                         ///< a timer, and another close that comes at the same time
+  bool leaving = false;                       ///< the plugin subscribes and unsubscribes all the while
+  bool cancelling = false;                    ///< the host cancels the plugin's events by their tickets
+  bool draining = false;                      ///< the bus is drained meanwhile
+  bool from_handler = false;                  ///< it is closed by a handler of the same bus
+  std::optional<weir::BatchMode> batch = {};  ///< how the plugin publishes
+  bool failing = false;                       ///< a handler of the host throws for every other event
+  bool kept = false;                          ///< last values are, and handlers of both get them
   enum class Act { nothing, cancel, abort, destroy_bus, destroy_scope, destroy_context } act = Act::nothing;
 };
 
@@ -44,23 +48,27 @@ class PluginWorld {
       : sim_(sim), scene_(scene), ledger_(ledger) {
     bus_.emplace(sim, scene.options);
     scope_.emplace(*bus_, "p", weir::PluginOptions{.quota = scene.quota});
-    host_handler_ = bus_->subscribe("p.*", [](weir::EventContext&) -> Task { co_await weir::yield(); });
-    plugin_handler_ =
-        scope_->subscribe("*.a", [this, item = Item(ledger)](weir::EventContext& event) { return handle(event); });
+    if (scene.kept) bus_->keep_last_values(">");
+    host_handler_ =
+        bus_->subscribe("p.*", weir::compensated([this](weir::EventContext& event) { return serve(event); },
+                                                 [](const weir::Event&) -> Task { co_await weir::yield(); }));
+    plugin_handler_ = scope_->subscribe(
+        "*.a", weir::compensated([this, item = Item(ledger)](weir::EventContext& event) { return handle(event); },
+                                 [this, item = Item(ledger)](const weir::Event&) { return undo(); }));
     scope_->spawn(publish_as_plugin(Item(ledger_)));
     if (scene.leaving) scope_->spawn(come_and_go());
     if (scene.timed) {
       scope_->every(std::chrono::milliseconds(1), [this, item = Item(ledger)] { check_open(); });
     }
-    start(publish_as_host());
-    if (scene.cancelling) start(cancel_each());
-    if (scene.draining) start(drain());
+    roots_.start(publish_as_host());
+    if (scene.cancelling) roots_.start(cancel_each());
+    if (scene.draining) roots_.start(wait_for(bus_->drain()));
     if (scene.from_handler) {
       closer_handler_ = bus_->subscribe("close", [this](weir::EventContext&) { return close(); });
     } else {
-      start(close());
+      roots_.start(close());
     }
-    if (scene.timed) start(close());
+    if (scene.timed) roots_.start(close());
   }
 
   void act() {
@@ -68,7 +76,7 @@ class PluginWorld {
       case PluginScene::Act::nothing:
         break;
       case PluginScene::Act::cancel:
-        for (const auto& root : roots_) root->cancel();
+        roots_.cancel();
         ending_ = false;
         break;
       case PluginScene::Act::abort:
@@ -87,39 +95,23 @@ class PluginWorld {
   }
 
   void check() {
-    if (bus_) {
-      const auto s = bus_->stats();
-      weir::sim::ensure(s.admitted == s.queued + s.running + s.completed + s.failed + s.cancelled + s.timed_out +
-                                          s.expired + s.dropped + s.discarded,
-                        "admitted events are missing");
-    }
+    if (bus_) ensure_sum(bus_->stats());
     if (scope_) weir::sim::ensure(scope_->stats().queued <= scene_.quota, "more is queued than the quota");
     if (closed_) weir::sim::ensure(ledger_.alive == 0, "something of the plugin lives after its end");
-    if (!ending_ && roots_done() && bus_) {
+    if (!ending_ && roots_.done() && bus_) {
       ending_ = true;
-      start(drain());
+      roots_.start(wait_for(bus_->drain()));
     }
   }
 
   void check_end() {
     if (sim_.stopped()) return;
-    for (const auto& root : roots_) weir::sim::ensure(root->done(), "a root has not ended");
+    roots_.check_end();
     weir::sim::ensure(closed_ || scene_.act != PluginScene::Act::nothing, "the plugin was not closed");
     weir::sim::ensure(ledger_.alive == 0 || (scope_ && !scope_->closed()), "something of the plugin is left");
   }
 
  private:
-  template <class T>
-  void start(weir::Task<T> task) {
-    roots_.push_back(std::make_unique<Root<>>());
-    roots_.back()->start(sim_, std::move(task));
-  }
-  [[nodiscard]] bool roots_done() const {
-    for (const auto& root : roots_) {
-      if (!root->done()) return false;
-    }
-    return true;
-  }
   void check_open() const { weir::sim::ensure(!closed_, "code of the plugin runs after its end"); }
   struct Open {
     explicit Open(const PluginWorld& w) : world(w) { world.check_open(); }
@@ -129,6 +121,16 @@ class PluginWorld {
     const PluginWorld& world;
   };
 
+  Task serve(weir::EventContext& event) {
+    const bool fails = scene_.failing && event.id() % 2 == 0;
+    co_await weir::yield();
+    if (fails) throw std::runtime_error("no");
+  }
+  Task undo() {
+    const Open open(*this);
+    const Item item(ledger_);
+    co_await weir::yield();
+  }
   Task handle(weir::EventContext& event) {
     const Open open(*this);
     const Item item(ledger_);
@@ -139,8 +141,27 @@ class PluginWorld {
     }
     if (event.topic() == "h.a" && scope_) co_await scope_->publish("p.b", Item(ledger_));
   }
+  Task publish_batch() {
+    const Open open(*this);
+    std::vector<weir::Event> events;
+    for (int i = 0; i < 2; ++i) events.emplace_back("p.a", Item(ledger_));
+    weir::BatchOptions options;
+    options.attempts = 1;
+    const auto report = co_await scope_->publish_batch(std::move(events), *scene_.batch, options);
+    weir::sim::ensure(report.size() == 2, "a report is not whole");
+    if (report.outcome == weir::BatchOutcome::rollback_incomplete) {
+      weir::sim::ensure(!report.not_undone.empty(), "what was not undone is not reported");
+      weir::sim::ensure(!scope_ || scope_->closed() || scene_.act != PluginScene::Act::nothing,
+                        "a compensator was not called of a plugin that is there");
+    }
+  }
   Task publish_as_plugin(Item) {
     const Open open(*this);
+    if (scene_.batch) {
+      auto batch = publish_batch();
+      co_await std::move(batch);
+      co_return;
+    }
     for (int i = 0; i < 2 && scope_; ++i) {
       if (!scene_.cancelling) {
         weir::Event event("p.a", Item(ledger_));
@@ -156,7 +177,10 @@ class PluginWorld {
   Task come_and_go() {
     const Open open(*this);
     for (int i = 0; i < 2 && scope_; ++i) {
-      auto subscription = scope_->subscribe("h.*", [item = Item(ledger_)](weir::EventContext&) {});
+      auto subscription =
+          scope_->subscribe("h.*", [item = Item(ledger_)](weir::EventContext&) {}, {.last_value = scene_.kept});
+      const auto of_host = bus_ && scene_.kept ? bus_->subscribe(">", [](weir::EventContext&) {}, {.last_value = true})
+                                               : weir::Subscription();
       co_await weir::yield();
       co_await subscription.join();
     }
@@ -180,11 +204,6 @@ class PluginWorld {
       }
     }
   }
-  Task drain() {
-    if (!bus_) co_return;
-    auto draining = bus_->drain();
-    co_await std::move(draining);
-  }
   Task close() {
     co_await weir::yield();
     if (!scope_) co_return;
@@ -199,7 +218,7 @@ class PluginWorld {
   weir::sim::Simulator& sim_;
   const PluginScene scene_;
   Ledger& ledger_;
-  std::vector<std::unique_ptr<Root<>>> roots_;
+  Roots roots_{sim_};
   std::vector<weir::EventTicket> tickets_;
   bool closed_ = false;
   bool ending_ = false;

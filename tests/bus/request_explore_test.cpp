@@ -46,8 +46,8 @@ class RequestWorld {
       Item item(event.payload<Item>().n + 1, ledger_);
       event.reply(std::move(item));
     });
-    for (int i = 0; i < 2; ++i) start(ask(10 * (i + 1)));
-    if (scene.unheard) start(leave());
+    for (int i = 0; i < 2; ++i) roots_.start(ask(10 * (i + 1)));
+    if (scene.unheard) roots_.start(leave());
   }
 
   void act() {
@@ -55,7 +55,7 @@ class RequestWorld {
       case Scene::Act::nothing:
         break;
       case Scene::Act::cancel:
-        for (const auto& root : roots_) root->cancel();
+        roots_.cancel();
         draining_ = false;
         break;
       case Scene::Act::abort:
@@ -70,16 +70,13 @@ class RequestWorld {
     }
   }
   void check() {
-    for (const auto& root : roots_) {
-      if (!root->done()) return;
-    }
-    if (draining_ || !bus_) return;
+    if (!roots_.done() || draining_ || !bus_) return;
     draining_ = true;
-    start(drain());
+    roots_.start(weir_test::wait_for(bus_->drain()));
   }
   void check_end() {
     if (sim_.stopped()) return;
-    for (const auto& root : roots_) ensure(root->done(), "a root has not ended");
+    roots_.check_end();
     if (scene_.act != Scene::Act::nothing) return;
     ensure(replies_ + refusals_ == 4, "a request has not ended");
     if (!scene_.timed && !scene_.unheard && !scene_.silent) ensure(replies_ == 4, "a reply is missing");
@@ -88,10 +85,6 @@ class RequestWorld {
   }
 
  private:
-  void start(Task task) {
-    roots_.push_back(std::make_unique<weir_test::Root<>>());
-    roots_.back()->start(sim_, std::move(task));
-  }
   weir::Task<Item> request(const char* topic, int n) {
     weir::Event event(topic, Item(n, ledger_));
     if (scene_.timed) return bus_->request<Item>(std::move(event), std::chrono::milliseconds(2));
@@ -133,15 +126,11 @@ class RequestWorld {
     co_await weir::yield();
     co_await whole_.join();
   }
-  Task drain() {
-    auto draining = bus_->drain();
-    co_await std::move(draining);
-  }
 
   weir::sim::Simulator& sim_;
   const Scene scene_;
   Ledger& ledger_;
-  std::vector<std::unique_ptr<weir_test::Root<>>> roots_;
+  weir_test::Roots roots_{sim_};
   int replies_ = 0;
   int refusals_ = 0;
   bool draining_ = false;

@@ -60,6 +60,10 @@ struct BatchOptions {
   /// How long to wait after the first time; each wait is twice the one before, up to the longest.
   Duration delay = std::chrono::milliseconds(10);
   Duration longest_delay = std::chrono::seconds(1);
+  /// How long a call of a compensator may take; 0: as long as it does. Then what it waits for is cancelled, and it
+  /// counts as one that threw. One that does not end within as long again is given up: it runs on by itself, with all
+  /// that it needs, is not called again, and the rollback goes on with the others.
+  Duration undo_timeout{};
 };
 
 /// What became of one event of a batch.
@@ -160,7 +164,8 @@ inline constexpr bool is_compensated<Compensated<F, C>> = true;
 /// The compensator takes the `const Event&`, or for a `Topic<P>` the `const P&`. It is a plain function, which must not
 /// block, or returns something to await. It is called for each call of the handler that returned, when the saga that
 /// the event belongs to is rolled back; not for one that threw, which has to clean up by itself. It runs on the bus's
-/// executor, beside the workers, one at a time for each saga, and is not cancelled by anything. What it throws has it
+/// executor, beside the workers, one at a time for each saga, and is not cancelled by anything but its own
+/// `BatchOptions::undo_timeout`. What it throws has it
 /// called again: it must be able to undo twice.
 template <class F, class C>
 [[nodiscard]] detail::Compensated<std::decay_t<F>, std::decay_t<C>> compensated(F&& handler, C&& compensator) {

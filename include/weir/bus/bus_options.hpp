@@ -88,6 +88,7 @@ struct BatchStats {
   std::uint64_t rolled_back = 0;
   std::uint64_t incomplete = 0;  ///< rolled back, but for something that could not be undone
   std::uint64_t refused = 0;     ///< nothing of it was admitted
+  std::size_t hung = 0;          ///< compensators that were given up, and still run
   /// From admission to the end, of those whose publisher waited for it.
   Duration ran{};
   Duration longest_run{};

@@ -206,14 +206,14 @@ class Bus {
                                            const BatchOptions& options = {})
     requires HasRank<Order>
   {
-    return make_batch(core_, executor_, BatchEvents(std::move(events)), mode, options);
+    return make_batch(core_, executor_, BatchEvents<Order>(std::move(events)), mode, options);
   }
   /// The same for events of the caller's, who keeps them alive until the end of the await, and still has those that
   /// were not admitted.
   [[nodiscard]] PendingBatch publish_batch(std::span<Event> events, BatchMode mode, const BatchOptions& options = {})
     requires HasRank<Order>
   {
-    return make_batch(core_, executor_, BatchEvents(events), mode, options);
+    return make_batch(core_, executor_, BatchEvents<Order>(events), mode, options);
   }
   /// A saga, or independent events.
   [[nodiscard]] PendingBatch publish_batch(std::vector<Event>&& events, std::same_as<bool> auto rollback_on_error)
@@ -234,7 +234,7 @@ class Bus {
                            CompletionToken&& token)
     requires HasRank<Order>
   {
-    return spawn(executor_, publish_batch_later(core_, executor_, std::move(events), mode, options),
+    return spawn(executor_, publish_batch_later(core_, executor_, BatchEvents<Order>(std::move(events)), mode, options),
                  static_cast<CompletionToken&&>(token));
   }
 
@@ -412,25 +412,6 @@ class Bus {
 
   PublishResult try_admit(EventDraft<Order>& draft) {
     return detail::try_admit(*core_, draft, nullptr, time_.coarse_now());
-  }
-
-  static PendingBatch make_batch(const std::shared_ptr<Core>& core, const asio::any_io_executor& executor,
-                                 BatchEvents events, BatchMode mode, const BatchOptions& options) {
-    check_batch(events.events(), options);
-    BatchRef batch(new BusBatch(mode, options, events.events().size()));
-    {
-      const std::lock_guard lock(core->mutex);
-      core->batches().open(*batch);
-    }
-    if (mode == BatchMode::independent) return {core, batch, publish_each(core, batch, std::move(events))};
-    batch->reserve_blocks(sizeof(typename Core::Record));
-    return {core, batch, publish_whole(core, executor, batch, std::move(events))};
-  }
-  // What is wrong with it goes to the token, too.
-  static Task<BatchReport> publish_batch_later(std::shared_ptr<Core> core, asio::any_io_executor executor,
-                                               std::vector<Event> events, BatchMode mode, BatchOptions options) {
-    auto batch = make_batch(core, executor, BatchEvents(std::move(events)), mode, options);
-    co_return co_await std::move(batch);
   }
 
   template <class P, class Predicate, class F>

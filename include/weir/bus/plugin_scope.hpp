@@ -8,7 +8,9 @@
 #include <string_view>
 #include <type_traits>
 #include <utility>
+#include <vector>
 
+#include <weir/bus/detail/plugin_batch.hpp>
 #include <weir/bus/detail/plugin_end.hpp>
 #include <weir/bus/event_bus.hpp>
 #include <weir/bus/event_ticket.hpp>
@@ -117,6 +119,20 @@ class PluginScope {
   PublishResult try_publish(std::string_view topic, P&& payload, EventPriority priority = EventPriority::normal) {
     Event event(topic, static_cast<P&&>(payload), priority);
     return core_->try_publish(event);
+  }
+
+  /// What the same function of the bus does. The events are the plugin's as others are, and capped one by one; a batch
+  /// that is admitted as a whole has to get all its places in the quota at once. So it throws
+  /// `Error(Errc::invalid_argument)` for one that is larger than the quota. The end of the scope takes the queued
+  /// events out, as it does others: a saga is rolled back by that, and `close` waits until it has been; a compensator
+  /// of the plugin itself is not called any more then, and is reported as what could not be undone.
+  [[nodiscard]] Task<BatchReport> publish_batch(std::vector<Event> events, BatchMode mode,
+                                                const BatchOptions& options = {}) {
+    return core_->publish_batch(std::move(events), mode, options);
+  }
+  /// A saga, or independent events.
+  [[nodiscard]] Task<BatchReport> publish_batch(std::vector<Event> events, std::same_as<bool> auto rollback_on_error) {
+    return publish_batch(std::move(events), rollback_on_error ? BatchMode::saga : BatchMode::independent);
   }
 
   /// The same as those of the bus: an event that is replied to.

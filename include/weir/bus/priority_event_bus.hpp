@@ -143,6 +143,23 @@ class BasicPriorityEventBus : public detail::Bus<detail::CustomOrder<Priority, C
   CancelResult cancel(const EventTicket& ticket) const {
     return ticket.is_of(*this->core_) ? ticket.cancel() : CancelResult();
   }
+
+  /// What the other buses' `publish_batch` does. `priorities` has one for each event, or one for all;
+  /// `Error(Errc::invalid_argument)` if it does not.
+  [[nodiscard]] PendingBatch publish_batch(std::vector<Event>&& events, std::vector<Priority> priorities,
+                                           BatchMode mode, const BatchOptions& options = {}) {
+    return detail::make_batch(this->core_, this->executor_,
+                              detail::BatchEvents<Order>(std::move(events), std::move(priorities)), mode, options);
+  }
+  /// By completion token: `void(std::exception_ptr, BatchReport)`, on the executor of the bus.
+  template <class CompletionToken>
+  auto async_publish_batch(std::vector<Event> events, std::vector<Priority> priorities, BatchMode mode,
+                           const BatchOptions& options, CompletionToken&& token) {
+    detail::BatchEvents<Order> batch(std::move(events), std::move(priorities));
+    return spawn(this->executor_,
+                 detail::publish_batch_later(this->core_, this->executor_, std::move(batch), mode, options),
+                 static_cast<CompletionToken&&>(token));
+  }
 };
 
 }  // namespace weir

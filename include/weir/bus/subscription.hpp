@@ -139,12 +139,13 @@ class BusHandlerOf final : public BusHandler {
       return predicate_(event.payload().get<P>());
     }
   }
-  void call(EventContext& context) override {
+  bool call(EventContext& context) override {
     if constexpr (std::is_void_v<Returned>) {
       call_handler<P>(function_, context);
     } else if constexpr (!Awaitable<Returned>) {
       context.reply(call_handler<P>(function_, context));
     }
+    return true;
   }
   Task<> call_later(EventContext& context) override {
     if constexpr (!Awaitable<Returned>) {

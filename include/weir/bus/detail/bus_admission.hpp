@@ -165,11 +165,9 @@ void BusCore<Order>::give_room_of(std::size_t index, TimePoint now, BusAfter& af
   Class& c = classes_[index];
   while (c.publishers.first && c.stats.queued < c.capacity) {
     auto& p = static_cast<Publisher&>(*c.publishers.first);
-    if constexpr (HasRank<Order>) {
-      if (p.batch) {
-        if (!batches_.give_room(*p.batch, now, after)) return;
-        continue;
-      }
+    if (p.batch) {
+      if (!batches_.give_room(*p.batch, now, after)) return;
+      continue;
     }
     c.publishers.remove(p);
     p.for_room = false;

@@ -34,7 +34,25 @@ struct BatchCall {
   std::size_t member = 0;
   BusHandler* handler = nullptr;
   bool undone = false;
+  /// Its compensator was given up, and may run on.
+  bool hung = false;
   std::exception_ptr error = {};
+};
+
+/// A compensator that runs within a time limit, as a root of its own. Shared by that and by the saga's.
+struct BatchUndo {
+  BatchUndo* prev = nullptr;
+  BatchUndo* next = nullptr;
+  /// Where it runs, from its beginning to its end.
+  Home* home = nullptr;
+  CancellationSource stop;
+  /// The saga's root, while it waits.
+  Home* waiter_home = nullptr;
+  Resumable* waiter = nullptr;
+  bool done = false;
+  std::exception_ptr error;
+  /// The saga does not wait for it any more.
+  bool given_up = false;
 };
 
 /// What a handler of a saga published, until the saga has ended. With its rank, which depends on the order.
@@ -118,6 +136,9 @@ struct BusBatch final : BatchBase {
   Home* runner_home = nullptr;
   Resumable* runner = nullptr;
   bool runner_gone = false;
+  /// The compensators that run with a time limit, and how many there are, with those that have not begun.
+  BatchUndo* undos = nullptr;
+  std::size_t undoing = 0;
   /// Its queued events have been taken out.
   bool swept = false;
   /// In the order of their return. Room is made for all that there can be at the admission.

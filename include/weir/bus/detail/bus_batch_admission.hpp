@@ -28,6 +28,7 @@ struct BatchPublisher : BusWaiter {
   BusBatch* batch = nullptr;
   /// The caller's, moved from at the admission.
   std::span<Event> events;
+  std::span<const typename Order::Rank> ranks;
   std::array<std::size_t, Order::classes> need{};
   /// Its places in the lines for room.
   std::array<typename BusCore<Order>::Publisher, Order::classes> places;
@@ -35,6 +36,8 @@ struct BatchPublisher : BusWaiter {
   std::error_code error;
   std::exception_ptr exception;
   bool for_room = false;
+
+  [[nodiscard]] typename Order::Rank rank(std::size_t index) const { return rank_of<Order>(events, ranks, index); }
 };
 
 template <class Order>
@@ -47,7 +50,7 @@ class BatchAdmission {
 
   void measure(Publisher& p) const {
     p.need = {};
-    for (const Event& event : p.events) ++p.need[Order::class_of(Order::rank(event))];
+    for (std::size_t i = 0; i < p.events.size(); ++i) ++p.need[Order::class_of(p.rank(i))];
     for (std::size_t c = 0; c < Order::classes; ++c) {
       if (p.need[c] <= core_.classes_[c].capacity) continue;
       throw Error(Errc::invalid_argument, "a batch that is admitted as a whole has " + std::to_string(p.need[c]) +
@@ -90,7 +93,7 @@ class BatchAdmission {
       std::size_t calls = 0;
       for (; done < p.events.size(); ++done) calls += resolve(p, done, after);
       if (p.batch->saga) p.batch->calls.reserve(calls);
-      core_.queue_.reserve(Order::classes);
+      core_.queue_.reserve(HasRank<Order> ? Order::classes : p.events.size());
     } catch (...) {
       unresolve(p, done);
       throw;
@@ -109,7 +112,7 @@ class BatchAdmission {
     for (std::size_t i = 0; i < batch.size; ++i) {
       BatchMember& member = batch.members[i];
       Event& event = p.events[i];
-      const auto rank = Order::rank(event);
+      const auto rank = p.rank(i);
       auto* const record =
           ::new (batch.take_block()) typename Core::Record(std::move(event), *member.entry, &member, rank);
       if (batch.saga) pin(member);
@@ -157,7 +160,7 @@ class BatchAdmission {
                                                 "\", that cannot be undone: a saga needs weir::compensated handlers");
       }
     }
-    if (entry->keeps) core_.last_values_.attach(event, *entry, Order::rank(event));
+    if (entry->keeps) core_.last_values_.attach(event, *entry, p.rank(index));
     try {
       if (const auto key = event.key(); !key.empty()) core_.enter_key(key);
     } catch (...) {

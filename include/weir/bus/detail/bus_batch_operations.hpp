@@ -11,6 +11,7 @@
 #include <vector>
 
 #include <weir/asio.hpp>
+#include <weir/bus/batch_ticket.hpp>
 #include <weir/bus/detail/bus_operations.hpp>
 #include <weir/bus/detail/bus_saga.hpp>
 #include <weir/core/spawn.hpp>
@@ -18,32 +19,50 @@
 
 namespace weir::detail {
 
-/// The events of a batch before they are admitted: the caller's, or owned.
+/// The events of a batch before they are admitted: the caller's, or owned. With their ranks, if the order is not in the
+/// events.
+template <class Order>
 class BatchEvents {
+  using Rank = typename Order::Rank;
+
  public:
   explicit BatchEvents(std::span<Event> events) noexcept : events_(events) {}
-  explicit BatchEvents(std::vector<Event>&& events) noexcept : own_(std::move(events)), events_(own_) {}
+  explicit BatchEvents(std::vector<Event>&& events, std::vector<Rank>&& ranks = {}) noexcept
+      : own_(std::move(events)), ranks_(std::move(ranks)), events_(own_) {}
   BatchEvents(BatchEvents&& other) noexcept = default;
   BatchEvents& operator=(BatchEvents&&) = delete;
 
   [[nodiscard]] std::span<Event> events() const noexcept { return events_; }
+  [[nodiscard]] std::span<const Rank> ranks() const noexcept { return ranks_; }
+  [[nodiscard]] Rank rank(std::size_t index) const { return rank_of<Order>(events_, ranks_, index); }
 
  private:
   // Moving a vector leaves its elements where they are.
   std::vector<Event> own_;
+  std::vector<Rank> ranks_;
   std::span<Event> events_;
 };
 
-inline void check_batch(std::span<const Event> events, const BatchOptions& options) {
-  if (events.empty()) throw Error(Errc::invalid_argument, "a batch has at least one event");
-  if (options.attempts == 0) throw Error(Errc::invalid_argument, "BatchOptions::attempts is at least 1");
-  if (options.delay < options.delay.zero() || options.longest_delay < options.delay.zero()) {
-    throw Error(Errc::invalid_argument, "BatchOptions: a delay cannot be negative");
+template <class Order>
+void check_batch(const BatchEvents<Order>& batch, const BatchOptions& options) {
+  const std::span<const Event> events = batch.events();
+  const auto refuse = [](const std::string& what) { throw Error(Errc::invalid_argument, what); };
+  if (events.empty()) refuse("a batch has at least one event");
+  if (options.attempts == 0) refuse("BatchOptions::attempts is at least 1");
+  const auto zero = options.delay.zero();
+  if (options.delay < zero || options.longest_delay < zero || options.undo_timeout < zero) {
+    refuse("BatchOptions: a time cannot be negative");
   }
   for (std::size_t i = 0; i < events.size(); ++i) {
-    if (!events[i].type().empty()) continue;
-    throw Error(Errc::invalid_argument,
-                "event " + std::to_string(i) + " of the batch has no topic: was it moved from?");
+    if (events[i].type().empty())
+      refuse("event " + std::to_string(i) + " of the batch has no topic: was it moved from?");
+  }
+  if constexpr (!HasRank<Order>) {
+    const std::size_t ranks = batch.ranks().size();
+    if (ranks != 1 && ranks != events.size()) {
+      refuse("a batch of " + std::to_string(events.size()) + " events has " + std::to_string(ranks) +
+             " priorities: it needs one for each, or one for all");
+    }
   }
 }
 
@@ -53,10 +72,13 @@ struct BatchRegistration {
   static constexpr const char* what = "end of a batch";
   using Core = BusCore<Order>;
 
-  BatchRegistration(std::shared_ptr<Core> c, BatchRef b, std::span<Event> events) noexcept
-      : core(std::move(c)), batch(std::move(b)) {
+  BatchRegistration(std::shared_ptr<Core> c, BatchRef b) noexcept : core(std::move(c)), batch(std::move(b)) {
     publisher.batch = &*batch;
-    publisher.events = events;
+  }
+  BatchRegistration(std::shared_ptr<Core> c, BatchRef b, const BatchEvents<Order>& events) noexcept
+      : BatchRegistration(std::move(c), std::move(b)) {
+    publisher.events = events.events();
+    publisher.ranks = events.ranks();
   }
   BusWait add(Home& home, Resumable& resumable, bool worker_made) {
     publisher.home = &home;
@@ -196,25 +218,27 @@ class BatchOwner {
 
 template <class Order>
 Task<BatchReport> publish_whole(std::shared_ptr<BusCore<Order>> core, asio::any_io_executor executor, BatchRef batch,
-                                BatchEvents events) {
+                                BatchEvents<Order> events) {
   Home& home = co_await this_task::home();
   BatchOwner<Order> owner(*core, *batch);
-  if (batch->saga) spawn(executor, run_saga<Order>(SagaRunner<Order>(core, batch)), asio::detached);
-  BusWaitAwaiter<BatchRegistration<Order>> waiting(core, batch, events.events());
+  if (batch->saga) spawn(executor, run_saga<Order>(SagaRunner<Order>(core, batch, executor)), asio::detached);
+  BusWaitAwaiter<BatchRegistration<Order>> waiting(core, batch, events);
   co_await waiting;
   co_return owner.report(home);
 }
 
-template <class Order>
-Task<BatchReport> publish_each(std::shared_ptr<BusCore<Order>> core, BatchRef batch, BatchEvents events) {
+/// `publish(event, rank, state)` publishes one of them.
+template <class Order, class Publish>
+Task<BatchReport> publish_each(std::shared_ptr<BusCore<Order>> core, BatchRef batch, BatchEvents<Order> events,
+                               Publish publish) {
   Home& home = co_await this_task::home();
   BatchOwner<Order> owner(*core, *batch);
   owner.begin_each(home);
-  for (Event& event : events.events()) {
+  for (std::size_t i = 0; i < batch->size; ++i) {
     std::exception_ptr error;
     try {
-      PublishAwaiter<Order, EventId> publishing(*core, event, Order::rank(event), batch->state(batch->offered));
-      co_await publishing;
+      auto publishing = publish(events.events()[i], events.rank(i), batch->state(batch->offered));
+      co_await std::move(publishing);
       if (batch->offered++ == 0) batch->admitted = home.turn_time();
       continue;
     } catch (const Error& refused) {
@@ -225,9 +249,39 @@ Task<BatchReport> publish_each(std::shared_ptr<BusCore<Order>> core, BatchRef ba
     }
     owner.refuse_next(std::move(error));
   }
-  BusWaitAwaiter<BatchRegistration<Order>> waiting(core, batch, std::span<Event>());
+  BusWaitAwaiter<BatchRegistration<Order>> waiting(core, batch);
   co_await waiting;
   co_return owner.report(home);
+}
+
+/// A batch that is about to be published; throws what is wrong with it.
+template <class Order>
+[[nodiscard]] BatchRef open_batch(BusCore<Order>& core, const BatchEvents<Order>& events, BatchMode mode,
+                                  const BatchOptions& options) {
+  check_batch(events, options);
+  BatchRef batch(new BusBatch(mode, options, events.events().size()));
+  if (mode != BatchMode::independent) batch->reserve_blocks(sizeof(typename BusCore<Order>::Record));
+  const std::lock_guard lock(core.mutex);
+  core.batches().open(*batch);
+  return batch;
+}
+template <class Order>
+[[nodiscard]] PendingBatch make_batch(const std::shared_ptr<BusCore<Order>>& core,
+                                      const asio::any_io_executor& executor, BatchEvents<Order> events, BatchMode mode,
+                                      const BatchOptions& options) {
+  BatchRef batch = open_batch(*core, events, mode, options);
+  if (mode != BatchMode::independent) return {core, batch, publish_whole(core, executor, batch, std::move(events))};
+  const auto publish = [bus = core.get()](Event& event, const typename Order::Rank& rank, EventStateRef state) {
+    return PublishAwaiter<Order, EventId>(*bus, event, rank, std::move(state));
+  };
+  return {core, batch, publish_each(core, batch, std::move(events), publish)};
+}
+/// The same for a completion token, to which what is wrong with it goes, too.
+template <class Order>
+Task<BatchReport> publish_batch_later(std::shared_ptr<BusCore<Order>> core, asio::any_io_executor executor,
+                                      BatchEvents<Order> events, BatchMode mode, BatchOptions options) {
+  auto batch = make_batch(core, executor, std::move(events), mode, options);
+  co_return co_await std::move(batch);
 }
 
 template <class Order>

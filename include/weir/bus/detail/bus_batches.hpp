@@ -10,7 +10,8 @@
 ///     or published what was held back; if that root has gone with its context, when its events have ended.
 ///  4. From the first failure of a saga on (`rolling_back`) none of its events starts or is cancelled.
 ///  5. A saga pins the lists of handlers that its events were admitted with: what was checked to have compensators is
-///     what runs, and a handler lives, and is not joined, until nothing of it can be called or undone any more.
+///     what runs, and a handler lives, and is not joined, until nothing of it can be called or undone any more: after
+///     the end of the saga, if a compensator of it hangs.
 #pragma once
 
 #include <algorithm>
@@ -47,6 +48,9 @@ class BusBatches {
   /// nothing was done, but for what a policy has dropped.
   BusWait begin(Publisher& p, bool worker_made, BusAfter& after) {
     if (!core_.takes_from(p.home, false)) throw Error(Errc::bus_closed);
+    if (const OwnedEvent* const owned = p.events.front().owned(); owned && owned->owner->ended) {
+      throw Error(Errc::bus_closed);
+    }
     admission_.measure(p);
     admission_.resolve(p, after);
     const bool fits_now = admission_.fits(p);
@@ -277,11 +281,42 @@ class BusBatches {
     ++counter(batch.outcome);
     if (batch.saga) {
       settle_last_values(batch, after);
-      unpin(batch, after);
+      if (batch.undoing == 0) unpin(batch, after);
     }
     if (BusWaiter* const waiter = std::exchange(batch.waiter, nullptr)) core_.tell(*waiter, after);
     if (core_.joiners_) core_.wake_joiners(after);
     core_.wake_drainers(after);
+  }
+
+  // Its compensators that have a time limit.
+
+  static void begin_undo(BusBatch& batch, BatchUndo& undo, Home& home) noexcept {
+    undo.home = &home;
+    undo.next = batch.undos;
+    if (batch.undos) batch.undos->prev = &undo;
+    batch.undos = &undo;
+  }
+  /// Its frame goes: it has ended, or goes with its context.
+  void end_undo(BusBatch& batch, BatchUndo& undo, BusAfter& after) noexcept {
+    if (undo.home) {
+      (undo.prev ? undo.prev->next : batch.undos) = undo.next;
+      if (undo.next) undo.next->prev = undo.prev;
+      undo.home = nullptr;
+    }
+    undo.done = true;
+    if (Resumable* const waiter = std::exchange(undo.waiter, nullptr)) after.wakes.add(*undo.waiter_home, *waiter);
+    if (undo.given_up) --stats_.hung;
+    if (--batch.undoing != 0 || batch.phase != BatchPhase::ended) return;
+    unpin(batch, after);
+    if (core_.joiners_) core_.wake_joiners(after);
+    core_.wake_drainers(after);
+  }
+  /// True: it does not end.
+  bool give_up(BatchUndo& undo) noexcept {
+    if (undo.done) return false;
+    undo.given_up = true;
+    ++stats_.hung;
+    return true;
   }
   /// Its frame goes: with the context, or when it has done its work.
   void runner_gone(BusBatch& batch, BusAfter& after) noexcept {
@@ -299,9 +334,21 @@ class BusBatches {
   template <class Visit>
   void for_each_open(Visit&& visit) const {
     for (BusBatch* saga = first_saga_; saga; saga = saga->next) {
-      for (std::size_t i = 0; i < saga->size && !saga->rolling_back; ++i) {
+      if (saga->rolling_back || saga->phase == BatchPhase::ended) continue;
+      for (std::size_t i = 0; i < saga->size; ++i) {
         const BatchMember& member = saga->members[i];
         if (RecordBase* const record = member.kept ? member.kept : member.record) visit(*record, *saga);
+      }
+    }
+  }
+  /// Calls `visit(record)` for the owner's events that have run, and that a saga keeps as it may have to undo them.
+  template <class Visit>
+  void for_each_kept(const EventOwner& owner, Visit&& visit) const {
+    for (const BusBatch* saga = first_saga_; saga; saga = saga->next) {
+      for (std::size_t i = 0; i < saga->size; ++i) {
+        RecordBase* const record = saga->members[i].kept;
+        const OwnedEvent* const owned = record ? record->event.owned() : nullptr;
+        if (owned && owned->owner == &owner) visit(*record);
       }
     }
   }
@@ -313,7 +360,7 @@ class BusBatches {
   }
   [[nodiscard]] bool undoes_at(const Home& home) const noexcept {
     const BusBatch* saga = first_saga_;
-    while (saga && saga->runner_home != &home) saga = saga->next;
+    while (saga && !undoes_at(*saga, home)) saga = saga->next;
     return saga != nullptr;
   }
   /// Throws if the end of the handler would wait for itself.
@@ -322,7 +369,7 @@ class BusBatches {
     const BusWorker* const worker = BusWorker::at(*waiter.home, &core_);
     const BatchBase* const own = worker && is_saga(*worker) ? worker->state->batch : nullptr;
     for (const BusBatch* saga = first_saga_; saga; saga = saga->next) {
-      if ((saga == own || saga->runner_home == waiter.home) && pins(*saga, *waiter.handler)) {
+      if ((saga == own || undoes_at(*saga, *waiter.home)) && pins(*saga, *waiter.handler)) {
         throw Error(Errc::would_deadlock, "a saga cannot wait for the end of a handler that it may have to undo");
       }
     }
@@ -369,6 +416,11 @@ class BusBatches {
     (batch.prev ? batch.prev->next : first_saga_) = batch.next;
     if (batch.next) batch.next->prev = batch.prev;
     --sagas_;
+  }
+  [[nodiscard]] static bool undoes_at(const BusBatch& saga, const Home& home) noexcept {
+    const BatchUndo* undo = saga.undos;
+    while (undo && undo->home != &home) undo = undo->next;
+    return undo || saga.runner_home == &home;
   }
   [[nodiscard]] static bool pins(const BusBatch& batch, const BusHandler& handler) noexcept {
     for (std::size_t i = 0; i < batch.size; ++i) {

@@ -149,6 +149,9 @@ class BusCore final : public BusBase {
   [[nodiscard]] std::uint64_t lost_dead_letters() const noexcept {
     return lost_letters_.load(std::memory_order_relaxed);
   }
+  void lose_letter() noexcept {
+    if (dead_letters_) lost_letters_.fetch_add(1, std::memory_order_relaxed);
+  }
   /// No lock is held. What does not fit into the channel is only counted.
   void bury(Event& event, const std::exception_ptr& error) noexcept;
 

@@ -43,7 +43,7 @@ void BusCore<Order>::bury(Event& event, const std::exception_ptr& error) noexcep
     if (dead_letters_->try_send(std::move(dead))) return;
   } catch (...) {
   }
-  lost_letters_.fetch_add(1, std::memory_order_relaxed);
+  lose_letter();
 }
 
 template <class Order>

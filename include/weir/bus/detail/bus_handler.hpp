@@ -30,8 +30,8 @@ struct BusHandler {
 
   /// Whether the predicate, if there is one, lets it through. May throw.
   virtual bool wants(const Event& event) = 0;
-  /// A plain function runs.
-  virtual void call(EventContext& context) = 0;
+  /// A plain function runs. False: it was not called, because it has gone with its plugin.
+  virtual bool call(EventContext& context) = 0;
   /// A coroutine is made, not started.
   virtual Task<> call_later(EventContext& context) = 0;
   /// Undoes what a call did, if it has a compensator.

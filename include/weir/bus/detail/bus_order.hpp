@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -50,6 +51,18 @@ struct CustomOrder {
 /// An order whose rank is in the event.
 template <class Order>
 concept HasRank = requires(const Event& event) { Order::rank(event); };
+
+/// What a batch says of the ranks of its events: one for each, or one for all, where they are not in the events.
+template <class Order>
+[[nodiscard]] typename Order::Rank rank_of(std::span<const Event> events,
+                                           [[maybe_unused]] std::span<const typename Order::Rank> ranks,
+                                           std::size_t index) {
+  if constexpr (HasRank<Order>) {
+    return Order::rank(events[index]);
+  } else {
+    return ranks[ranks.size() == 1 ? 0 : index];
+  }
+}
 
 /// A record with its rank, which is stored only where the event does not have it.
 template <class Order>

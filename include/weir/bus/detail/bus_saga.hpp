@@ -8,11 +8,16 @@
 #include <mutex>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include <weir/asio.hpp>
 #include <weir/bus/detail/bus_operations.hpp>
 #include <weir/core/retry.hpp>
+#include <weir/core/spawn.hpp>
 #include <weir/core/this_task.hpp>
+#include <weir/core/timeout.hpp>
 #include <weir/core/timer.hpp>
+#include <weir/core/with_cancellation.hpp>
 
 namespace weir::detail {
 
@@ -46,7 +51,8 @@ class SagaRunner {
   using Core = BusCore<Order>;
 
  public:
-  SagaRunner(std::shared_ptr<Core> core, BatchRef batch) noexcept : core_(std::move(core)), batch_(std::move(batch)) {}
+  SagaRunner(std::shared_ptr<Core> core, BatchRef batch, const asio::any_io_executor& executor)
+      : core_(std::move(core)), batch_(std::move(batch)), executor_(executor) {}
   SagaRunner(SagaRunner&&) noexcept = default;
   SagaRunner& operator=(SagaRunner&&) = delete;
   ~SagaRunner() {
@@ -79,9 +85,15 @@ class SagaRunner {
   }
   void report() {
     BusBatches<Order>::report_calls(*batch_);
+    // What a compensator goes on with is not given away.
+    std::vector<bool> used(batch_->size);
+    for (const BatchCall& call : batch_->calls) {
+      if (call.hung) used[call.member] = true;
+    }
     for (std::size_t i = 0; i < batch_->size; ++i) {
       const BatchMember& member = batch_->members[i];
-      if (member.kept && member.outcome == EventOutcome::failed) core_->bury(member.kept->event, member.error);
+      if (!member.kept || member.outcome != EventOutcome::failed) continue;
+      used[i] ? core_->lose_letter() : core_->bury(member.kept->event, member.error);
     }
   }
   void finish(Home& home) noexcept {
@@ -91,28 +103,156 @@ class SagaRunner {
     core_->batches().finish(*batch_, after);
   }
 
+  /// It waits for a compensator no longer. False: that has ended meanwhile.
+  [[nodiscard]] bool gives_up(BatchUndo& undo) noexcept {
+    const std::lock_guard lock(core_->mutex);
+    return core_->batches().give_up(undo);
+  }
+
   [[nodiscard]] Core& core() const noexcept { return *core_; }
   [[nodiscard]] BusBatch& batch() const noexcept { return *batch_; }
+  [[nodiscard]] std::shared_ptr<Core> share() const noexcept { return core_; }
+  [[nodiscard]] BatchRef share_batch() const noexcept { return batch_; }
+  [[nodiscard]] const asio::any_io_executor& executor() const noexcept { return executor_; }
 
  private:
   std::shared_ptr<Core> core_;
   BatchRef batch_;
+  asio::any_io_executor executor_;
 };
 
-/// Has one call undone, as often as the options say.
-inline Task<> undo_call(BusBatch& batch, BatchCall& call) {
-  const RetryPolicy delays = RetryPolicy::exponential(batch.options.delay).max_delay(batch.options.longest_delay);
+/// The saga's root waits for a compensator that has a root of its own.
+template <class Order>
+struct UndoRegistration {
+  static constexpr const char* what = "compensator of a saga";
+
+  UndoRegistration(BusCore<Order>& c, BatchUndo& u) noexcept : core(&c), undo(&u) {}
+  BusWait add(Home& home, Resumable& resumable, bool) noexcept {
+    const std::lock_guard lock(core->mutex);
+    if (undo->done) return BusWait::done;
+    undo->waiter_home = &home;
+    undo->waiter = &resumable;
+    return BusWait::waits;
+  }
+  void add_worker(Home&) noexcept {}
+  bool stop() noexcept {
+    BusAfter after;
+    const std::lock_guard lock(core->mutex);
+    Resumable* const waiter = std::exchange(undo->waiter, nullptr);
+    if (waiter) after.wakes.add(*undo->waiter_home, *waiter);
+    return waiter != nullptr;
+  }
+  void forget() noexcept {
+    const std::lock_guard lock(core->mutex);
+    undo->waiter = nullptr;
+  }
+  void result() const noexcept {}
+
+  BusCore<Order>* core;
+  BatchUndo* undo;
+};
+
+/// The frame of a compensator's root. It owns what that needs: the batch, with its events and handlers.
+template <class Order>
+class UndoRunner {
+  using Core = BusCore<Order>;
+
+ public:
+  UndoRunner(std::shared_ptr<Core> core, BatchRef batch, std::shared_ptr<BatchUndo> undo) noexcept
+      : core_(std::move(core)), batch_(std::move(batch)), undo_(std::move(undo)) {
+    const std::lock_guard lock(core_->mutex);
+    ++batch_->undoing;
+  }
+  UndoRunner(UndoRunner&&) noexcept = default;
+  UndoRunner& operator=(UndoRunner&&) = delete;
+  ~UndoRunner() {
+    if (!undo_) return;
+    BusAfter after;
+    Core::prepare(after);
+    const std::lock_guard lock(core_->mutex);
+    core_->batches().end_undo(*batch_, *undo_, after);
+  }
+  void settle(Home& home) noexcept {
+    const std::lock_guard lock(core_->mutex);
+    BusBatches<Order>::begin_undo(*batch_, *undo_, home);
+  }
+  [[nodiscard]] BatchUndo& undo() const noexcept { return *undo_; }
+
+ private:
+  std::shared_ptr<Core> core_;
+  BatchRef batch_;
+  std::shared_ptr<BatchUndo> undo_;
+};
+
+template <class Order>
+Task<> run_undo(UndoRunner<Order> runner, BusHandler& handler, const Event& event) {
+  Home& home = co_await this_task::home();
+  home.set_name("compensator");
+  runner.settle(home);
+  try {
+    Task<> undoing = handler.compensate(event);
+    if (undoing) {
+      auto guarded = with_cancellation(runner.undo().stop.token(), std::move(undoing));
+      co_await guarded;
+    }
+  } catch (...) {
+    runner.undo().error = std::current_exception();
+  }
+}
+
+template <class Order>
+Task<bool> undo_ends_within(BusCore<Order>& core, BatchUndo& undo, TimeService::Duration limit) {
+  const auto ending = [](BusCore<Order>& c, BatchUndo& u) -> Task<> {
+    BusWaitAwaiter<UndoRegistration<Order>> waiting(c, u);
+    co_await waiting;
+  };
+  try {
+    co_await with_timeout(limit, ending(core, undo));
+  } catch (const Error& error) {
+    if (error.code() != Errc::timed_out) throw;
+  }
+  const std::lock_guard lock(core.mutex);
+  co_return undo.done;
+}
+
+/// False: it was given up.
+template <class Order>
+Task<bool> undo_within(SagaRunner<Order>& saga, BatchCall& call, TimeService::Duration limit) {
+  BusBatch& batch = saga.batch();
+  const auto undo = std::make_shared<BatchUndo>();
   const Event& event = batch.members[call.member].kept->event;
+  spawn(saga.executor(),
+        run_undo<Order>(UndoRunner<Order>(saga.share(), saga.share_batch(), undo), *call.handler, event),
+        asio::detached);
+  if (!co_await undo_ends_within(saga.core(), *undo, limit)) {
+    undo->stop.cancel(Errc::timed_out);
+    if (!co_await undo_ends_within(saga.core(), *undo, limit) && saga.gives_up(*undo)) co_return false;
+  }
+  if (undo->error) std::rethrow_exception(undo->error);
+  co_return true;
+}
+
+/// Has one call undone, as often as the options say.
+template <class Order>
+Task<> undo_call(SagaRunner<Order>& saga, BatchCall& call) {
+  BusBatch& batch = saga.batch();
+  const RetryPolicy delays = RetryPolicy::exponential(batch.options.delay).max_delay(batch.options.longest_delay);
+  const TimeService::Duration limit = batch.options.undo_timeout;
   for (std::uint32_t attempt = 1;; ++attempt) {
     try {
-      Task<> undoing = call.handler->compensate(event);
-      if (undoing) co_await std::move(undoing);
+      if (limit != limit.zero()) {
+        call.hung = !co_await undo_within(saga, call, limit);
+        if (call.hung) throw Error(Errc::timed_out, "the compensator does not end: it was given up, and runs on");
+      } else {
+        Task<> undoing = call.handler->compensate(batch.members[call.member].kept->event);
+        if (undoing) co_await std::move(undoing);
+      }
       call.undone = true;
       co_return;
     } catch (...) {
       call.error = std::current_exception();
     }
-    if (attempt >= batch.options.attempts) co_return;
+    if (call.hung || attempt >= batch.options.attempts) co_return;
     co_await sleep_for(delays.delay(attempt));
   }
 }
@@ -152,7 +292,7 @@ Task<> run_saga(SagaRunner<Order> runner) {
       continue;
     }
     if (step == Step::undo) {
-      for (std::size_t i = batch.calls.size(); i-- > 0;) co_await undo_call(batch, batch.calls[i]);
+      for (std::size_t i = batch.calls.size(); i-- > 0;) co_await undo_call(runner, batch.calls[i]);
       runner.report();
     } else {
       co_await publish_held<Order>(runner.core(), batch);

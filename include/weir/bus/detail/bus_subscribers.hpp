@@ -103,7 +103,13 @@ std::size_t BusCore<Order>::withdraw(EventOwner& owner, BusAfter& after) noexcep
     for (BusWaiter* next = c.publishers.first; next;) {
       auto& p = static_cast<Publisher&>(*next);
       next = next->next;
-      if (p.batch) continue;
+      if (p.batch) {
+        const OwnedEvent* const first = p.batch->events.front().owned();
+        if (!first || first->owner != &owner) continue;
+        batches_.stop_waiting(*p.batch, Errc::bus_closed, after);
+        next = c.publishers.first;
+        continue;
+      }
       const OwnedEvent* const owned = p.draft->event->owned();
       if (!owned || owned->owner != &owner) continue;
       c.publishers.remove(p);

@@ -41,6 +41,9 @@ class PluginCoreOf final : public PluginCore {
     return publish_event<EventTicket>(PluginHold(*this), nullptr, std::move(event), EventStateRef(new EventState));
   }
   PublishResult try_publish(Event& event) override;
+  Task<BatchReport> publish_batch(std::vector<Event> events, BatchMode mode, const BatchOptions& options) override {
+    return publish_batch_later(PluginHold(*this), std::move(events), mode, options);
+  }
   Task<EventId> publish_from(RunningEvent& running, Event&& event) override {
     auto& worker = static_cast<BusWorker&>(running);
     if (!BusBatches<Order>::is_saga(worker)) return publish_own(std::move(event));
@@ -96,7 +99,7 @@ class PluginCoreOf final : public PluginCore {
     const std::lock_guard lock(bus_->mutex);
     if (std::exchange(waiter.waiting, false)) quota_waiters_.remove(waiter);
     bus_->forget_wait(waiter);
-    if (std::exchange(waiter.granted, false)) give_quota(after);
+    if (std::exchange(waiter.granted, false)) give_quota(after, waiter.need);
   }
   BusWait wait(PluginEndWaiter& waiter, bool worker_made) {
     BusAfter after;
@@ -125,7 +128,7 @@ class PluginCoreOf final : public PluginCore {
   }
   void add_worker(Home& home) { bus_->add_worker(home); }
 
-  void left_queue(BusAfter& after) noexcept override { give_quota(after); }
+  void left_queue(BusAfter& after) noexcept override { give_quota(after, 1); }
 
  private:
   /// What a task or a timer of the plugin needs. Its place among the users is the last to go, also when it never runs.
@@ -144,7 +147,7 @@ class PluginCoreOf final : public PluginCore {
   struct QuotaRegistration {
     static constexpr const char* what = "quota of a plugin";
 
-    explicit QuotaRegistration(PluginCoreOf& c) noexcept : core(c) {}
+    explicit QuotaRegistration(PluginCoreOf& c, std::size_t need = 1) noexcept : core(c) { waiter.need = need; }
     BusWait add(Home& home, Resumable& resumable, bool worker_made) {
       waiter.home = &home;
       waiter.resumable = &resumable;
@@ -156,7 +159,7 @@ class PluginCoreOf final : public PluginCore {
     void result() {
       waiter.granted = false;
       if (!waiter.error) return;
-      core.note_refused();
+      core.note_refused(waiter.need);
       if (*waiter.error == Errc::bus_closed) core.refuse();
       throw Error(*waiter.error, "\"" + core.name_ + "\" has " + std::to_string(core.options_.quota));
     }
@@ -225,30 +228,31 @@ class PluginCoreOf final : public PluginCore {
     event.own(*this);
     enter_along();
   }
-  void note_published() noexcept {
+  void note_published(std::size_t count = 1) noexcept {
     const std::lock_guard lock(mutex_);
-    ++stats_.published;
+    stats_.published += count;
   }
-  void note_refused() noexcept {
+  void note_refused(std::size_t count = 1) noexcept {
     const std::lock_guard lock(mutex_);
-    ++stats_.refused;
+    stats_.refused += count;
   }
 
-  void give_quota(BusAfter& after) noexcept {
-    if (!quota_waiters_.first) {
-      --held_;
-      return;
+  void give_quota(BusAfter& after, std::size_t count) noexcept {
+    held_ -= count;
+    while (quota_waiters_.first) {
+      auto& next = static_cast<QuotaWaiter&>(*quota_waiters_.first);
+      if (held_ + next.need > options_.quota) return;
+      held_ += next.need;
+      quota_waiters_.remove(next);
+      next.waiting = false;
+      next.granted = true;
+      bus_->end_wait(next, after);
     }
-    auto& next = static_cast<QuotaWaiter&>(*quota_waiters_.first);
-    quota_waiters_.remove(next);
-    next.waiting = false;
-    next.granted = true;
-    bus_->end_wait(next, after);
   }
-  void return_quota() noexcept {
+  void return_quota(std::size_t count = 1) noexcept {
     BusAfter after;
     const std::lock_guard lock(bus_->mutex);
-    give_quota(after);
+    give_quota(after, count);
   }
   [[nodiscard]] bool try_take_quota() noexcept {
     const std::lock_guard lock(bus_->mutex);
@@ -259,6 +263,12 @@ class PluginCoreOf final : public PluginCore {
 
   template <class Result>
   static Task<Result> publish_event(PluginHold hold, Event* event, std::optional<Event> own, EventStateRef state);
+  class OwningAll;
+  static Task<BatchReport> publish_batch_later(PluginHold hold, std::vector<Event> events, BatchMode mode,
+                                               BatchOptions options);
+  static Task<BatchReport> publish_parts(PluginCoreOf& self, std::vector<Event>&& events, const BatchOptions& options);
+  static Task<BatchReport> publish_whole(PluginCoreOf& self, std::vector<Event>& events, BatchMode mode,
+                                         const BatchOptions& options);
   static Task<> run_task(Job job);
   static Task<> run_timer(Job job);
   static Task<> tick(Job& job, const Home& home);
@@ -348,8 +358,8 @@ BusWait PluginCoreOf<Order>::wait(QuotaWaiter& waiter, bool worker_made) {
   const std::lock_guard lock(bus_->mutex);
   if (ended) {
     waiter.error = Errc::bus_closed;
-  } else if (held_ < options_.quota && !quota_waiters_.first) {
-    ++held_;
+  } else if (held_ + waiter.need <= options_.quota && !quota_waiters_.first) {
+    held_ += waiter.need;
     waiter.granted = true;
   } else if (options_.on_quota == PluginQuota::reject) {
     waiter.error = Errc::quota_exceeded;

@@ -24,6 +24,7 @@
 #include <utility>
 #include <vector>
 
+#include <weir/bus/batch.hpp>
 #include <weir/bus/detail/bus_handler.hpp>
 #include <weir/bus/detail/event_owner.hpp>
 #include <weir/bus/event_ticket.hpp>
@@ -35,10 +36,11 @@
 
 namespace weir::detail {
 
-/// Waits for a place in a plugin's quota. It has given its worker's place away, if it is a handler's.
+/// Waits for places in a plugin's quota. It has given its worker's place away, if it is a handler's.
 struct QuotaWaiter : BusWaiter {
+  std::size_t need = 1;
   bool waiting = false;
-  /// It has a place that it has not taken over yet.
+  /// It has its places, and has not taken them over yet.
   bool granted = false;
   std::optional<Errc> error;
 };
@@ -117,6 +119,7 @@ class PluginCore : public EventOwner, public HandlerPublisher {
   virtual Task<EventTicket> publish_cancellable(Event& event) = 0;
   virtual Task<EventTicket> publish_cancellable_own(Event event) = 0;
   virtual PublishResult try_publish(Event& event) = 0;
+  virtual Task<BatchReport> publish_batch(std::vector<Event> events, BatchMode mode, const BatchOptions& options) = 0;
   virtual Subscription subscribe(std::unique_ptr<BusHandler> handler) = 0;
   virtual void spawn(Task<> task, std::string_view name) = 0;
   virtual CancellationSource start_timer(TimeService::Duration delay, TimeService::Duration interval,

@@ -160,6 +160,10 @@ std::vector<PluginStuck> PluginCoreOf<Order>::stuck() const {
   bus_->for_each_running(*this, [&](EventId id, std::string_view topic, TimeService::TimePoint started) {
     all.push_back({PluginStuck::Kind::event, std::string(topic), id, now - started});
   });
+  bus_->batches().for_each_kept(*this, [&](const RecordBase& record) {
+    all.push_back({PluginStuck::Kind::event, std::string(record.entry->text->view()), record.number(),
+                   now - record.event.timestamp()});
+  });
   return all;
 }
 

@@ -20,7 +20,7 @@ class PluginHandler final : public BusHandler {
   ~PluginHandler() override;
 
   bool wants(const Event& event) override;
-  void call(EventContext& context) override;
+  bool call(EventContext& context) override;
   Task<> call_later(EventContext& context) override;
   /// What the plugin's handler did when the plugin was there cannot be undone when it is not.
   Task<> compensate(const Event& event) override;
@@ -136,13 +136,13 @@ inline bool PluginHandler::wants(const Event& event) {
   throw core_->translate(std::exchange(thrown, nullptr));
 }
 
-inline void PluginHandler::call(EventContext& context) {
+inline bool PluginHandler::call(EventContext& context) {
   const Call call(core_->take(*this));
-  if (!call) return;
+  if (!call) return false;
   const PluginRun run(call.core(), PluginStuck::Kind::handler, pattern, context.id(), nullptr);
   const Acting acting(context, call.core());
   try {
-    call.handler().call(context);
+    return call.handler().call(context);
   } catch (...) {
     throw core_->translate(std::current_exception());
   }

@@ -305,8 +305,7 @@ Task<> run_bus_worker(std::shared_ptr<BusCore<Order>> core) {
     while (BusHandler* const handler = calls.next()) {
       try {
         if (!handler->is_coroutine) {
-          handler->call(context);
-          calls.succeeded(*handler);
+          if (handler->call(context)) calls.succeeded(*handler);
           continue;
         }
         Task<> task = handler->parallel ? run_beside(worker, calls, *handler) : handler->call_later(context);
