@@ -2,17 +2,8 @@
 # Compiles each public header below a folder by itself, and twice over in one file, so that its guard is tried too.
 # Those in a detail/ are compiled by the public ones that include them.
 #
-# headers_alone.sh [--with-asio] COMPILER INCLUDE_FOLDER [FLAG…]
-#
-# --with-asio: what weir/asio.hpp brings is there already, precompiled, which takes a third of the time. That a header
-# needs it and does not include it is found by a run without, by any compiler.
+# headers_alone.sh COMPILER INCLUDE_FOLDER [FLAG…]
 set -u
-
-with_asio=
-if [[ $1 == --with-asio ]]; then
-  with_asio=yes
-  shift
-fi
 
 compiler=$1
 include=$2
@@ -33,14 +24,25 @@ export -f compile_alone
 
 cd "$include" || exit 1
 flags=(-I . -Wall -Wextra -Wpedantic -Wconversion -Wshadow -Werror "$@")
-if [[ $with_asio ]]; then
-  precompiled=$(mktemp -d) && trap 'rm -rf "$precompiled"' EXIT
-  echo '#include <weir/asio.hpp>' >"$precompiled/asio.hpp"
-  "$compiler" -std=c++20 "${flags[@]}" -x c++-header "$precompiled/asio.hpp" -o "$precompiled/asio.pch" || exit 1
-  flags+=(-include-pch "$precompiled/asio.pch")
-fi
-public_headers() { find . -name '*.hpp' -not -path '*/detail/*' -printf '%P\n' | sort; }
-public_headers |
-  xargs -P 2 -I '{}' bash -c 'compile_alone "$@"' compile_alone '{}' \
-    "$compiler" "${flags[@]}" || exit 1
-echo "every public header compiles alone: $(public_headers | wc -l)"
+
+# Asio is most of what there is to read, and is read once, precompiled: by those that bring it, by whatever way. The
+# others see nothing of it.
+precompiled=$(mktemp -d) && trap 'rm -rf "$precompiled"' EXIT
+echo '#include <weir/asio.hpp>' >"$precompiled/asio.hpp"
+"$compiler" -std=c++20 "${flags[@]}" -x c++-header "$precompiled/asio.hpp" -o "$precompiled/asio.hpp.gch" || exit 1
+
+bringing=weir/asio.hpp
+bringing_more() {
+  {
+    echo "$bringing"
+    sed 's/.*/#include <&>/' <<<"$bringing" | grep -rlFf - --include='*.hpp' weir
+  } | sort -u
+}
+while more=$(bringing_more) && [[ $more != "$bringing" ]]; do bringing=$more; done
+
+public=$(find . -name '*.hpp' -not -path '*/detail/*' -printf '%P\n' | sort)
+compile_each() { xargs -r -P 2 -I '{}' bash -c 'compile_alone "$@"' compile_alone '{}' "$compiler" "${flags[@]}" "$@"; }
+
+comm -23 <(echo "$public") <(echo "$bringing") | compile_each || exit 1
+comm -12 <(echo "$public") <(echo "$bringing") | compile_each -include "$precompiled/asio.hpp" || exit 1
+echo "every public header compiles alone: $(wc -l <<<"$public")"

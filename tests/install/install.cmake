@@ -14,17 +14,10 @@ foreach(pair IN LISTS weir_compilers)
   string(REGEX MATCH "^(.+)=(.+)$" pair "${pair}")
   set(name ${CMAKE_MATCH_1})
   set(compiler ${CMAKE_MATCH_2})
-  # The first says whether an include of Asio is missing.
-  if(name STREQUAL "clang")
-    set(weir_with_asio --with-asio)
-  else()
-    set(weir_with_asio)
-  endif()
-
   add_test(
     NAME headers.alone.${name}
     COMMAND
-      "${PROJECT_SOURCE_DIR}/cmake/headers_alone.sh" ${weir_with_asio} ${compiler} "${PROJECT_SOURCE_DIR}/include"
+      "${PROJECT_SOURCE_DIR}/cmake/headers_alone.sh" ${compiler} "${PROJECT_SOURCE_DIR}/include"
       -DASIO_STANDALONE
       "$<$<BOOL:${weir_dependency_folders}>:-isystem$<JOIN:${weir_dependency_folders},;-isystem>>"
     COMMAND_EXPAND_LISTS

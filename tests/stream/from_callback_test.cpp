@@ -3,6 +3,7 @@
 #include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
 #include "support/counted.hpp"
+#include "support/stress.hpp"
 
 #include <atomic>
 #include <functional>
@@ -189,7 +190,7 @@ TEST_CASE("from_callback: what the function returns is kept until the sender end
 }
 
 TEST_CASE("from_callback: a million from two threads that are kept, in order for each, none allocated, none lost") {
-  constexpr int each = 500'000;
+  constexpr int each = weir_test::scaled(500'000);
   asio::thread_pool pool(1);
   std::uint64_t allocated = 1;
   std::optional<weir_test::AllocationCounter> counter;

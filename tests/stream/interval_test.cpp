@@ -2,6 +2,7 @@
 
 #include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
+#include "support/stress.hpp"
 
 #include <chrono>
 #include <optional>
@@ -60,7 +61,7 @@ TEST_CASE("interval: ticks that were missed are caught up with") {
 }
 
 TEST_CASE("interval: events made of ticks, a million without an allocation for one") {
-  constexpr std::uint64_t count = 1'000'000;
+  constexpr std::uint64_t count = weir_test::scaled(1'000'000);
   asio::io_context context;
   bool in_order = true;
   std::uint64_t sum = 0;

@@ -3,6 +3,7 @@
 
 #include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
+#include "support/stress.hpp"
 
 #include <cstdint>
 #include <optional>
@@ -15,7 +16,7 @@
 
 namespace {
 
-constexpr std::uint64_t count = 1'000'000;
+constexpr std::uint64_t count = weir_test::scaled(1'000'000);
 
 template <class... S>
 [[nodiscard]] bool a_million(S... sender) {

@@ -1,6 +1,7 @@
 #include <weir/stream/sender_strategy.hpp>
 
 #include "support/catch.hpp"
+#include "support/stress.hpp"
 
 #include <algorithm>
 #include <chrono>
@@ -117,7 +118,7 @@ TEST_CASE("sender strategy: partitions under every schedule, stopped or destroye
 }
 
 TEST_CASE("sender strategy: a million of four partitions on a pool, each in order, and a plain function") {
-  constexpr std::size_t items = 1'000'000;
+  constexpr std::size_t items = weir_test::scaled(1'000'000);
   asio::thread_pool pool(2);
   std::vector<std::size_t> next;
   bool in_order = true;

@@ -11,13 +11,16 @@ inline int stress(int otherwise) {
   return said ? std::stoi(said) : otherwise;
 }
 
-/// The same for what is long because it counts: a sanitizer, which needs ten times as long, does a tenth of it.
-inline int long_stress(int otherwise) {
+/// A number that is large because it counts: a sanitizer, which needs ten times as long, does a tenth of it.
+constexpr int scaled(int otherwise) {
 #ifdef WEIR_SANITIZED
-  return stress(otherwise / 10);
+  return otherwise / 10;
 #else
-  return stress(otherwise);
+  return otherwise;
 #endif
 }
+
+/// The same for a stress test.
+inline int long_stress(int otherwise) { return stress(scaled(otherwise)); }
 
 }  // namespace weir_test
