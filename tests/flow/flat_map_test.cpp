@@ -2,6 +2,7 @@
 
 #include "support/catch.hpp"
 
+#include <algorithm>
 #include <stdexcept>
 #include <string>
 #include <vector>
@@ -51,6 +52,71 @@ TEST_CASE("flat_map: what an inner flow has started has ended before the next va
   Simulator other;
   CHECK(run(other, weir::from(Ints{2, 3}) | weir::flat_map(slow_to_end) | weir::to_vector()) == Ints{2, 3});
   CHECK(other.elapsed() == 10ms);
+}
+
+TEST_CASE("flat_map of several at once: as they come, and no more than so many") {
+  const auto later = [](int n) { return at_times({{n, n}, {2 * n, 10 * n}}); };
+  const auto merged = [&](std::size_t n) {
+    Simulator sim;
+    Ints seen = run(sim, weir::from(Ints{5, 3, 1}) | weir::flat_map(n, later) | weir::to_vector());
+    seen.push_back(static_cast<int>(sim.elapsed() / 1ms));
+    return seen;
+  };
+  CHECK(merged(3) == Ints{1, 10, 3, 5, 30, 50, 10});
+  CHECK(merged(2) == Ints{3, 5, 30, 1, 10, 50, 10});
+  CHECK(merged(1) == Ints{5, 50, 3, 30, 1, 10, 18});
+  CHECK_THROWS_WITH(weir::flat_map(0, later), Catch::Contains("at least 1"));
+}
+
+TEST_CASE("flat_map of several at once: by turns, with what is awaited, and each ended before its place is taken") {
+  const auto twice = [](int n) { return Ints{n, 10 * n}; };
+  CHECK(run(weir::from(Ints{1, 2, 3}) | weir::flat_map(2, twice) | weir::to_vector()) == Ints{1, 2, 10, 20, 3, 30});
+  const auto awaited = [](int n) -> weir::Task<Ints> {
+    co_await weir::sleep_for(std::chrono::milliseconds(n));
+    co_return Ints{n, n};
+  };
+  Simulator sim;
+  CHECK(run(sim, weir::from(Ints{4, 2, 3}) | weir::flat_map(2, awaited) | weir::to_vector()) == Ints{2, 2, 4, 4, 3, 3});
+  CHECK(sim.elapsed() == 5ms);
+  const auto slow_to_end = [](int n) { return weir::merge(reluctant(), weir::from(Ints{n})) | weir::take(1); };
+  Simulator other;
+  CHECK(run(other, weir::from(Ints{2, 3, 4}) | weir::flat_map(2, slow_to_end) | weir::to_vector()) == Ints{2, 3, 4});
+  CHECK(other.elapsed() == 10ms);
+}
+
+TEST_CASE("flat_map of several at once: the first that fails ends the others, which are cancelled together") {
+  const auto flows = [](int n) {
+    return weir::from([n]() -> weir::Task<std::optional<int>> {
+      bool cancelled = false;
+      try {
+        co_await weir::sleep_for(n * 1ms);
+      } catch (const weir::Error&) {
+        cancelled = true;
+      }
+      if (cancelled) co_await weir::shielded(weir::sleep_for(5ms));
+      throw std::runtime_error(cancelled ? "cancelled" : "broke");
+    });
+  };
+  Simulator sim;
+  const Ints waits{100, 200, 1};
+  CHECK_THROWS_WITH(run(sim, weir::from(waits) | weir::flat_map(3, flows) | weir::to_vector()), "broke");
+  CHECK(sim.elapsed() == 6ms);
+}
+
+TEST_CASE("flat_map of several at once: cancelled, destroyed, failing and timed out at every step") {
+  const auto make = [](FlowScene& scene) {
+    return scene.source(1, 3) | weir::flat_map(2, [&scene](int n) {
+             return weir::merge(scene.source(10 * n, 2), scene.source(10 * n + 4, 1)) | weir::take(2);
+           });
+  };
+  const auto judge = [](FlowScene& scene, bool completed) {
+    ensure(!completed || scene.seen.size() == 6, "all of them");
+    ensure(scene.pulled <= 3 * scene.taken + 8, "pulled ahead");
+    // The third has a place when one of the others has given both of its values.
+    const auto third = std::ranges::find(scene.seen, 3, [](int n) { return n / 10; });
+    ensure(third == scene.seen.end() || third - scene.seen.begin() >= 2, "more than two at once");
+  };
+  REQUIRE_NOTHROW(explore_flow(make, judge));
 }
 
 TEST_CASE("flat_map: cancelled, destroyed, failing and timed out at every step") {

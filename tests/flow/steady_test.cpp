@@ -150,6 +150,11 @@ TEST_CASE("flow: a million values that are merged and zipped allocate nothing th
   const auto left = [](std::tuple<Number, Number> both) { return std::get<0>(both); };
   CHECK(total(weir::zip(awaited(one), awaited(other)) | weir::map(left)).sum == all);
   check_steady(one, true);
+  const auto later = [](Number n) -> weir::Task<std::ranges::iota_view<Number, Number>> {
+    co_return std::views::iota(n, n + 1);
+  };
+  CHECK(total(awaited(one) | weir::flat_map(4, later)).sum == all);
+  check_steady(one, true);
 }
 
 TEST_CASE("flow: a million values through the operators of time allocate nothing that is not recycled") {
@@ -166,6 +171,8 @@ TEST_CASE("flow: a million values through the operators of time allocate nothing
   CHECK(total(awaited(steady) | weir::debounce(1h)).sum == many);
   check_steady(steady, true);
   CHECK(total(awaited(steady) | weir::throttle(1h)).sum == 1);
+  check_steady(steady, true);
+  CHECK(total(awaited(steady) | weir::throttle(1h, weir::ThrottleEdge::both)).sum == 1 + many);
   check_steady(steady, true);
 }
 

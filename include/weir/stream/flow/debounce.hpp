@@ -87,6 +87,58 @@ class ThrottleFlow : public FlowOver<Up> {
   TimeService::TimePoint next_ = TimeService::TimePoint::min();
 };
 
+/// With the last value of a period kept for its end.
+template <Flow Up>
+class EdgeThrottleFlow {
+ public:
+  using value_type = flow_value_t<Up>;
+  static constexpr bool synchronous = false;
+
+  EdgeThrottleFlow(Up up, TimeService::Duration period, bool leading, bool trailing)
+      : arm_(std::move(up)), period_(period), leading_(leading), trailing_(trailing) {}
+
+  void open(const FlowSite& site) {
+    signal_.open(*site.home);
+    arm_.open(site, signal_);
+  }
+  [[nodiscard]] Pull pull(std::optional<value_type>& out) {
+    signal_.lower();
+    if (held_ && signal_.time().now() >= next_) return give(out);
+    const Pull pulled = arm_.pull(out);
+    if (pulled == Pull::end && held_) return give(out);
+    if (pulled != Pull::value) return pulled;
+    const TimeService::TimePoint now = signal_.time().now();
+    const bool first = now >= next_;
+    if (first) next_ = later(now, period_);
+    if (first && leading_) return Pull::value;
+    if (trailing_) held_.emplace(std::move(*out));
+    out.reset();
+    return Pull::again;
+  }
+  [[nodiscard]] FlowSignal::Wait ready() { return signal_.wait_until(held_ ? next_ : TimeService::TimePoint::max()); }
+  [[nodiscard]] Task<> close() {
+    signal_.disarm();
+    return arm_.close();
+  }
+
+ private:
+  Pull give(std::optional<value_type>& out) {
+    next_ = later(signal_.time().now(), period_);
+    out.emplace(std::move(*held_));
+    held_.reset();
+    return Pull::value;
+  }
+
+  FlowArm<Up> arm_;
+  TimeService::Duration period_;
+  bool leading_;
+  bool trailing_;
+  FlowAlarm signal_;
+  /// The end of the period.
+  TimeService::TimePoint next_ = TimeService::TimePoint::min();
+  std::optional<value_type> held_;
+};
+
 }  // namespace detail
 
 /// A value passes when no newer one has come for `quiet`; one that a newer one follows sooner is dropped. The last
@@ -105,6 +157,26 @@ template <class Rep, class Period>
 [[nodiscard]] auto throttle(std::chrono::duration<Rep, Period> period) {
   const TimeService::Duration ticks = detail::flow_duration(period, "throttle(period): the period");
   return FlowAdaptor([ticks]<Flow Up>(Up up) { return detail::ThrottleFlow<Up>(std::move(up), ticks); });
+}
+
+/// Which values of a period pass.
+enum class ThrottleEdge : unsigned char {
+  leading,   ///< the first, which begins it
+  trailing,  ///< the last, at its end
+  both,      ///< the first, and the last of the others at its end
+};
+
+/// The same with the newest value of each period, so that what came last is not lost. A period begins with a value that
+/// comes in none, and with one that passes at the end of one; a value that is still held passes when the flow ends.
+/// Times are those at which values were pulled. Holds one value; its upstream waits in a child coroutine, at most one
+/// value ahead.
+template <class Rep, class Period>
+[[nodiscard]] auto throttle(std::chrono::duration<Rep, Period> period, ThrottleEdge edge) {
+  const TimeService::Duration ticks = detail::flow_duration(period, "throttle(period): the period");
+  return FlowAdaptor([ticks, edge]<Flow Up>(Up up) {
+    return detail::EdgeThrottleFlow<Up>(std::move(up), ticks, edge != ThrottleEdge::trailing,
+                                        edge != ThrottleEdge::leading);
+  });
 }
 
 }  // namespace weir

@@ -1,13 +1,16 @@
-/// `flat_map`: a flow for each value, one after another.
+/// `flat_map`: a flow for each value, one after another or several at once.
 #pragma once
 
 #include <concepts>
+#include <cstddef>
 #include <functional>
 #include <optional>
 #include <type_traits>
 #include <utility>
 
+#include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
+#include <weir/stream/detail/flat_merge.hpp>
 #include <weir/stream/flow/flow.hpp>
 #include <weir/stream/flow/from.hpp>
 #include <weir/stream/flow/map.hpp>
@@ -136,6 +139,27 @@ template <class F>
     static_assert(std::invocable<F&, flow_value_t<Up>&&>,
                   "weir::flat_map(f): f can't be called with the flow's values");
     return detail::flat_mapped(std::move(up), std::move(function));
+  });
+}
+
+/// The same with the flows of up to `concurrency` values at once, each waiting in a child coroutine, and so does
+/// `function` where what it gives has to be awaited. Values come as they are there: in the order of its own flow each,
+/// and by turns among the flows that have one. A value is pulled when there is a place for it, and a place is free when
+/// what its flow had started has ended. The first that fails ends all: the others are cancelled, and have ended before
+/// it is thrown. Holds a flow a place, each at most one value ahead; takes O(concurrency) for a value, and memory for
+/// all places when it is opened. Throws `Error(Errc::invalid_argument)` for 0.
+template <class F>
+[[nodiscard]] auto flat_map(std::size_t concurrency, F function) {
+  if (concurrency == 0) throw Error(Errc::invalid_argument, "flat_map(0, f): at least 1 flow at a time");
+  return FlowAdaptor([concurrency, function = std::move(function)]<Flow Up>(Up up) mutable {
+    using In = flow_value_t<Up>;
+    static_assert(std::invocable<F&, In&&>, "weir::flat_map(n, f): f can't be called with the flow's values");
+    using Made = detail::inner_source_t<F, In>;
+    static_assert(
+        requires(Made made) { weir::from(static_cast<Made&&>(made)); },
+        "weir::flat_map(n, f): what f gives is neither a flow nor something that weir::from makes one of");
+    using Inner = decltype(weir::from(std::declval<Made>()));
+    return detail::FlatMergeFlow<Up, F, Inner>(std::move(up), concurrency, std::move(function));
   });
 }
 
