@@ -191,5 +191,15 @@ TEST_CASE("flow: a million values that are emitted, and through channels, alloca
   Number ranged = 0;
   for (const Number n : numbers(steady) | weir::to_range(pool, 256)) ranged += n;
   CHECK(ranged == all);
+  auto stream = weir::emits<Number>(pool)
+                    .sender(std::views::iota(Number{1}, many + 1))
+                    .receiver([&steady](const weir::ReceiverEvent<Number>& event) {
+                      steady.at(event.data());
+                      return event.data();
+                    });
+  const Total results = total(weir::results_of(std::move(stream)));
+  CHECK(results.sum == all);
+  CHECK(results.ordered);
+  check_steady(steady, true);
   pool.join();
 }

@@ -16,6 +16,7 @@
 #include <weir/stream/detail/described.hpp>
 #include <weir/stream/detail/pipeline.hpp>
 #include <weir/stream/detail/sender_half.hpp>
+#include <weir/stream/detail/stream_settings.hpp>
 #include <weir/stream/emitting_task.hpp>
 #include <weir/stream/error_policy.hpp>
 #include <weir/stream/receiver.hpp>
@@ -27,49 +28,6 @@
 #include <weir/stream/strategy/strategy.hpp>
 
 namespace weir {
-namespace detail {
-
-struct NotSaid {};
-
-template <class X>
-inline constexpr bool said = !std::same_as<X, NotSaid>;
-
-/// The settings whose types don't change the builder's.
-template <class T>
-struct StreamSettings {
-  std::string name;
-  std::size_t capacity = 1024;
-  ErrorPolicy error_policy = ErrorPolicy::stop;
-  std::shared_ptr<const ErrorHandler<T>> error_handler;
-  std::optional<TimeService::Duration> timeout;
-};
-
-/// What a receiver collects; `Item` is what `collecting<C>()` said.
-template <class Receiver, class Input, class Item>
-struct item_of {
-  using type = Item;
-};
-template <class Receiver, class Input>
-  requires TakesInput<Receiver, Input>
-struct item_of<Receiver, Input, NotSaid> {
-  using type = deduced_item_t<Receiver, Input>;
-};
-template <class Receiver, class Input>
-  requires(!TakesInput<Receiver, Input> && NamesItsCollector<Receiver>)
-struct item_of<Receiver, Input, NotSaid> {
-  using type = typename named_collector<Receiver>::item;
-};
-
-/// A strategy that calls the receiver with a span of events, and says so.
-template <class S>
-inline constexpr bool in_batches = requires { requires S::in_batches; };
-
-template <class Policy, class C>
-using policy_or_default_t =
-    std::conditional_t<said<Policy>, Policy, std::conditional_t<std::is_void_v<C>, collect::None, collect::List>>;
-
-}  // namespace detail
-
 /// Builds a stream of `T`s: every setting returns the builder, `start()` starts the stream. Made by
 /// `emits<T>(executor)`. Settings with plain values may be called on a builder that has a name; those that change its
 /// type take it over: `std::move(builder).sender(…)`.
@@ -244,6 +202,16 @@ class [[nodiscard("nothing runs before start()")]] StreamBuilder {
     return rebuilt<SenderFunction, StrategyType, ReceiverFunction, Policy, C>(std::move(sender_), std::move(strategy_),
                                                                               std::move(receiver_), std::move(policy_));
   }
+
+  /// For who starts the stream to do something else with what its receiver returns: the receiver that `make(receiver)`
+  /// gives in its place. See `results_of`.
+  template <class Make>
+  [[nodiscard]] auto with_receiver(Make make) && {
+    auto made = make(std::move(receiver_));
+    return rebuilt<SenderFunction, StrategyType, decltype(made), Policy, detail::NotSaid>(
+        std::move(sender_), std::move(strategy_), std::move(made), std::move(policy_));
+  }
+  [[nodiscard]] const Executor& executor() const noexcept { return executor_; }
 
   /// Starts the stream and gives its handle, an `EmittingTask<T, C, Collection>`. Nothing of it runs inside this call.
   /// Allocates the stream: afterwards serial and parallel streams with plain receivers allocate nothing for an event.

@@ -11,6 +11,7 @@
 #include <weir/stream/flow/from.hpp>
 #include <weir/stream/flow/map.hpp>
 #include <weir/stream/flow/merge.hpp>
+#include <weir/stream/flow/results_of.hpp>
 #include <weir/stream/flow/scan.hpp>
 #include <weir/stream/flow/take.hpp>
 #include <weir/stream/flow/ticks.hpp>
