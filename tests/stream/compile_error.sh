@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # compile_error.sh COMPILER FILE [FLAG…]
 #
-# FILE begins with lines `// expect: TEXT`. It must not compile, and say TEXT in one line of an error; with -DCORRECT
+# FILE begins with lines `// expect: TEXT`. It must not compile, and say each TEXT in one line of an error; with -DCORRECT
 # it must compile, so that nothing but the mistake is wrong with it.
 set -u
 
@@ -19,5 +19,6 @@ errors=$(grep -E 'error:' <<<"$output")
 sed -n 's|^// expect: ||p' "$file" | while IFS= read -r text; do
   grep -qF -- "$text" <<<"$errors" || { printf 'expected in one line: %s\n%s\n' "$text" "$output" >&2 && exit 1; }
 done || exit 1
+expected=$(grep -c "^// expect: " "$file")
 count=$(wc -l <<<"$errors")
-[ "$count" -le 1 ] || { printf '%s errors instead of one\n%s\n' "$count" "$errors" >&2 && exit 1; }
+[ "$count" -le "$expected" ] || { printf '%s errors instead of %s\n%s\n' "$count" "$expected" "$errors" >&2 && exit 1; }
