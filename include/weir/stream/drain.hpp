@@ -309,7 +309,7 @@ class Drain : private detail::EventRun<Pipeline> {
   Task<> process_later(event_type& event) {
     outcome_type outcome(event.id());
     if (guarded()) {
-      auto calling = attempt_guarded(event, outcome);
+      auto calling = attempt_guarded(std::span(&event, 1), outcome);
       co_await std::move(calling);
     } else if constexpr (plain) {
       attempt(event, outcome);
@@ -337,7 +337,7 @@ class Drain : private detail::EventRun<Pipeline> {
 
   Task<outcome_type> call_later(event_type& event) {
     outcome_type outcome(event.id());
-    auto calling = guarded() ? attempt_guarded(event, outcome) : attempt_later(event, outcome);
+    auto calling = guarded() ? attempt_guarded(std::span(&event, 1), outcome) : attempt_later(event, outcome);
     co_await std::move(calling);
     if (outcome.error_ && handler_) {
       auto recovering = recover(std::span(&event, 1), outcome);

@@ -13,6 +13,7 @@
 #include <weir/asio.hpp>
 #include <weir/channel/channel.hpp>
 #include <weir/stream/collect.hpp>
+#include <weir/stream/detail/chain_handler.hpp>
 #include <weir/stream/detail/described.hpp>
 #include <weir/stream/detail/pipeline.hpp>
 #include <weir/stream/detail/sender_half.hpp>

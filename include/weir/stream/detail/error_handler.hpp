@@ -1,19 +1,22 @@
-/// A chain of error policies behind one type, so that a stream's type does not depend on it.
+/// What a stream's workers ask about an event that failed, whatever the chain of policies.
 #pragma once
 
 #include <atomic>
-#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
 #include <optional>
+#include <span>
 #include <string>
-#include <tuple>
 #include <utility>
 
-#include <weir/asio.hpp>
+#include <weir/channel/channel.hpp>
 #include <weir/core/circuit_breaker.hpp>
+#include <weir/core/task.hpp>
+#include <weir/stream/dead_letter.hpp>
+#include <weir/stream/detail/attempt.hpp>
 #include <weir/stream/error_policy.hpp>
+#include <weir/stream/event.hpp>
 
 namespace weir::detail {
 
@@ -23,7 +26,8 @@ struct StreamGuard {
   bool fail_fast;
 };
 
-/// One a stream, shared by its workers.
+/// One a stream, shared by its workers. What it does about a failure depends on the type of the events alone: a stream
+/// without a chain of policies compiles nothing of it, and one receiver more does not compile it again.
 template <class T>
 class ErrorHandler {
  public:
@@ -52,74 +56,28 @@ class ErrorHandler {
   /// Null: the receiver is called whatever it did before.
   [[nodiscard]] const StreamGuard* guard() const noexcept { return guard_ ? &*guard_ : nullptr; }
 
+  /// What the error policy says about an event, or a batch, that failed: afterwards the attempt has no error, or says
+  /// how many from the front went to the dead letters and what is to become of the rest. Moves from those that went.
+  virtual Task<> recover(TryingWorker<T>& worker, std::span<ReceiverEvent<T>> events, Attempt& attempt,
+                         bool again) const = 0;
+  /// Calls the receiver when the circuit lets it, and waits for that if it is to. Sets `discarded_` if the stream
+  /// discards meanwhile. Only where there is a guard.
+  virtual Task<> try_guarded(TryingWorker<T>& worker, std::span<ReceiverEvent<T>> events, Attempt& attempt) const = 0;
+
+ protected:
+  [[nodiscard]] virtual ErrorStep<T> decide_by_links(std::size_t& link, const FailedEvent<T>& failed,
+                                                     Home& home) const = 0;
+  void set_guard(StreamGuard guard) { guard_.emplace(std::move(guard)); }
   /// A handle of one's own, as a handle is for one party.
   [[nodiscard]] ChannelSender<DeadLetter<T>> copy(const ChannelSender<DeadLetter<T>>& letters) const {
     const std::lock_guard lock(mutex_);
     return letters;
   }
 
- protected:
-  [[nodiscard]] virtual ErrorStep<T> decide_by_links(std::size_t& link, const FailedEvent<T>& failed,
-                                                     Home& home) const = 0;
-  void set_guard(StreamGuard guard) { guard_.emplace(std::move(guard)); }
-
  private:
   mutable std::mutex mutex_;
   std::optional<StreamGuard> guard_;
   mutable std::atomic<std::uint64_t> failed_{0};
-};
-
-template <class T, class... Links>
-class ChainHandler final : public ErrorHandler<T> {
- public:
-  ChainHandler(std::tuple<Links...> links, asio::execution_context& context) : links_(std::move(links)) {
-    static_assert((std::same_as<Links, BreakerLink> + ... + 0) <= 1, "on_error: a stream has one circuit breaker");
-    const auto bind = [&](const auto& link) {
-      if constexpr (std::same_as<decltype(link), const BreakerLink&>) {
-        this->set_guard({link.breaker ? *link.breaker : CircuitBreaker(context, link.options), link.fail_fast});
-      }
-    };
-    std::apply([&](const auto&... each) { (bind(each), ...); }, links_);
-  }
-
-  void succeeded() const noexcept override {
-    const auto tell = [](const auto& link) {
-      if constexpr (requires { link.succeeded(); }) link.succeeded();
-    };
-    std::apply([&](const auto&... each) { (tell(each), ...); }, links_);
-  }
-  [[nodiscard]] ErrorPolicy last() const noexcept override {
-    using Link = std::tuple_element_t<sizeof...(Links) - 1, std::tuple<Links...>>;
-    if constexpr (std::same_as<Link, PolicyLink>) {
-      return std::get<sizeof...(Links) - 1>(links_).policy;
-    } else {
-      return stop;
-    }
-  }
-  [[nodiscard]] std::string describe() const override {
-    std::string text;
-    const auto add = [&text](const std::string& link) { text += (text.empty() ? "" : ", ") + link; };
-    std::apply([&](const auto&... each) { (add(each.describe()), ...); }, links_);
-    return text;
-  }
-
- private:
-  [[nodiscard]] ErrorStep<T> decide_by_links(std::size_t& link, const FailedEvent<T>& failed,
-                                             Home& home) const override {
-    ErrorStep<T> step;
-    std::size_t number = 0;
-    const auto ask = [&](const auto& each) {
-      if (number++ < link) return false;
-      step = each.decide(failed, home);
-      link = number;
-      return step.letters || step.decision.kind() != ErrorDecision::Kind::next;
-    };
-    const bool decided = std::apply([&](const auto&... each) { return (ask(each) || ...); }, links_);
-    if (!decided) step.decision = stop;
-    return step;
-  }
-
-  std::tuple<Links...> links_;
 };
 
 }  // namespace weir::detail

@@ -1,14 +1,12 @@
 /// How the processing of one event ended.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
-#include <exception>
 #include <optional>
 #include <vector>
 
 #include <weir/stream/collector.hpp>
-#include <weir/stream/error_policy.hpp>
+#include <weir/stream/detail/attempt.hpp>
 
 namespace weir {
 
@@ -27,7 +25,7 @@ class RunResults;
 /// How the processing of one event ended: what `Drain::call` gives and `Drain::settle` takes. Between the two it
 /// belongs to the strategy.
 template <class C, class Collection>
-class ProcessedEvent {
+class ProcessedEvent : private detail::Attempt {
  public:
   ProcessedEvent() = default;
   explicit ProcessedEvent(std::uint64_t id) noexcept : id_(id) {}
@@ -45,12 +43,6 @@ class ProcessedEvent {
 
   std::uint64_t id_ = 0;
   std::optional<detail::item_t<C>> item_;
-  std::exception_ptr error_;
-  /// Of those that failed: how many were handed to the dead letters, and what is to become of the rest.
-  std::size_t dead_lettered_ = 0;
-  /// It was not begun.
-  bool discarded_ = false;
-  ErrorPolicy policy_ = ErrorPolicy::stop;
   std::vector<typename Collector<C, Collection>::Staged> staged_;
 };
 

@@ -13,13 +13,9 @@
 #include <type_traits>
 #include <utility>
 
-#include <weir/channel/channel.hpp>
 #include <weir/core/task.hpp>
-#include <weir/core/this_task.hpp>
-#include <weir/core/timer.hpp>
-#include <weir/core/with_cancellation.hpp>
 #include <weir/stream/collector.hpp>
-#include <weir/stream/dead_letter.hpp>
+#include <weir/stream/detail/attempt.hpp>
 #include <weir/stream/detail/error_handler.hpp>
 #include <weir/stream/detail/processed_event.hpp>
 #include <weir/stream/detail/stream_core.hpp>
@@ -32,7 +28,7 @@ namespace weir::detail {
 /// The part of a worker's drain that is between an event and its outcome. What waits here is given up when the stream
 /// begins to discard.
 template <class Pipeline>
-class Recovery {
+class Recovery : private TryingWorker<typename Pipeline::value_type> {
  protected:
   using T = typename Pipeline::value_type;
   using C = typename Pipeline::item_type;
@@ -124,13 +120,6 @@ class Recovery {
 
   /// Whether a circuit breaker decides when the receiver is called.
   [[nodiscard]] bool guarded() const noexcept { return handler_ && handler_->guard(); }
-  static void tell(CircuitBreaker::Call& call, const outcome_type& outcome) noexcept {
-    if (!outcome.error_) {
-      call.succeeded();
-    } else if (!is_error_code(outcome.error_, &is_cancellation)) {
-      call.failed();
-    }
-  }
   /// False: the circuit lets nothing through now.
   [[nodiscard]] bool attempt_at_once(event_type& event, outcome_type& outcome) {
     auto call = handler_->guard()->breaker.try_enter();
@@ -139,135 +128,17 @@ class Recovery {
     tell(*call, outcome);
     return true;
   }
-  /// Waits for the circuit, if it is to. Sets `discarded_` if the stream discards meanwhile.
-  Task<> attempt_guarded(typename Pipeline::input_type input, outcome_type& outcome) {
-    const StreamGuard& guard = *handler_->guard();
-    auto call = guard.breaker.try_enter();
-    if (!call && guard.fail_fast) {
-      outcome.error_ = std::make_exception_ptr(Error(Errc::circuit_open));
-      co_return;
-    }
-    if (!call) {
-      auto entering = enter(guard.breaker, call);
-      auto waiting = waited_for(std::move(entering));
-      const bool entered = co_await std::move(waiting);
-      if (!entered) {
-        outcome.discarded_ = true;
-        co_return;
-      }
-    }
-    auto calling = attempt_later(input, outcome);
-    co_await std::move(calling);
-    tell(*call, outcome);
+  /// Both only where there is a handler.
+  Task<> attempt_guarded(std::span<event_type> events, outcome_type& outcome) {
+    return handler_->try_guarded(*this, events, outcome);
   }
-  static Task<> enter(CircuitBreaker breaker, std::optional<CircuitBreaker::Call>& call) {
-    auto entered = co_await breaker.enter();
-    call.emplace(std::move(entered));
-  }
-
-  /// What the error policy says about an event, or a batch, that failed: afterwards the outcome has no error, or says
-  /// how many from the front went to the dead letters and what is to become of the rest. Moves from those that went.
   Task<> recover(std::span<event_type> events, outcome_type& outcome, bool again = true) {
-    Home& home = co_await this_task::home();
-    std::uint32_t attempts = 1;
-    std::size_t link = 0;
-    for (;;) {
-      outcome.policy_ = ErrorPolicy::continue_;
-      if (cancelled_with_stream(outcome.error_)) co_return;
-      ErrorStep<T> step;
-      try {
-        step = handler_->decide(link, FailedEvent<T>(events, outcome.error_, attempts), home);
-      } catch (...) {
-        outcome.error_ = std::current_exception();
-        step.decision = ErrorPolicy::stop;
-      }
-      if (step.letters) {
-        auto burying = bury(events, *step.letters, outcome.error_, attempts);
-        const std::size_t sent = co_await std::move(burying);
-        outcome.dead_lettered_ += sent;
-        events = events.subspan(sent);
-        // Refused because the stream is being stopped: that is no failure of it.
-        if (events.empty() || stopping()) co_return;
-        continue;
-      }
-      if (step.decision.kind() != ErrorDecision::Kind::again) {
-        if (step.decision.kind() == ErrorDecision::Kind::end) outcome.policy_ = ErrorPolicy::stop;
-        co_return;
-      }
-      if (!again) continue;
-      if (stopping()) co_return;
-      auto waiting = waited_for(into_task(sleep_for(step.decision.delay())));
-      const bool waited = co_await std::move(waiting);
-      if (!waited) co_return;
-      ++attempts;
-      link = 0;
-      auto last_error = std::exchange(outcome.error_, nullptr);
-      outcome.staged_.clear();
-      outcome.item_.reset();
-      for (event_type& event : events) event.set_started(pipeline_->clock().now());
-      auto calling = guarded() ? attempt_guarded(input_of(events), outcome) : attempt_later(input_of(events), outcome);
-      co_await std::move(calling);
-      if (outcome.discarded_) {
-        // The retry was given up.
-        outcome.discarded_ = false;
-        outcome.error_ = std::move(last_error);
-        co_return;
-      }
-      if (!outcome.error_) co_return;
-    }
-  }
-  [[nodiscard]] static typename Pipeline::input_type input_of(std::span<event_type>& events) noexcept {
-    if constexpr (std::same_as<typename Pipeline::input_type, event_type&>) {
-      return events.front();
-    } else {
-      return events;
-    }
+    return handler_->recover(*this, events, outcome, again);
   }
 
-  Task<bool> waited_for(Task<> waiting) {
-    try {
-      co_await with_cancellation(pipeline_->discard_token(), std::move(waiting));
-    } catch (const Error& error) {
-      if (!is_cancellation(error.code())) throw;
-      co_return false;
-    }
-    co_return !stopping();
-  }
-
-  /// How many were sent, in order.
-  Task<std::size_t> bury(std::span<event_type> events, const ChannelSender<DeadLetter<T>>& letters,
-                         std::exception_ptr error, std::uint32_t attempts) {
-    std::size_t sent = 0;
-    const ChannelSender<DeadLetter<T>> tx = handler_->copy(letters);
-    for (event_type& event : events) {
-      DeadLetter<T> letter(std::move(event), error, attempts);
-      bool refused = false;
-      try {
-        if (!tx.try_send(std::move(letter))) {
-          if (stopping()) {
-            refused = true;
-          } else {
-            auto sending = tx.send(std::move(letter));
-            co_await with_cancellation(pipeline_->discard_token(), std::move(sending));
-          }
-        }
-      } catch (...) {
-        refused = true;
-      }
-      if (refused) {
-        std::destroy_at(&event);
-        std::construct_at(&event, std::move(letter.event()));
-        break;
-      }
-      ++sent;
-    }
-    co_return sent;
-  }
-
-  /// A receiver that was cancelled with the stream did not fail.
+  [[nodiscard]] Task<bool> waited_for(Task<> waiting) { return detail::waited_for(*pipeline_, std::move(waiting)); }
   [[nodiscard]] bool cancelled_with_stream(const std::exception_ptr& error) const noexcept {
-    return pipeline_->level() >= static_cast<int>(CancellationLevel::immediate) &&
-           is_error_code(error, [](const std::error_code& code) { return is_cancellation(code); });
+    return cancelled_with(*pipeline_, error);
   }
   void fail(std::uint64_t id, std::exception_ptr error) noexcept {
     fail(id, std::move(error), pipeline_->error_policy());
@@ -291,6 +162,22 @@ class Recovery {
   Collector<C, Collection> collector_;
   /// Null: the error policy is `stop` or `continue_`.
   const ErrorHandler<T>* handler_;
+
+ private:
+  [[nodiscard]] StreamCore& stream() const noexcept final { return *pipeline_; }
+  Task<> try_receiver(std::span<event_type>& events, Attempt& attempt) final {
+    auto& outcome = static_cast<outcome_type&>(attempt);
+    if constexpr (std::same_as<typename Pipeline::input_type, event_type&>) {
+      return attempt_later(events.front(), outcome);
+    } else {
+      return attempt_later(events, outcome);
+    }
+  }
+  void forget(Attempt& attempt) noexcept final {
+    auto& outcome = static_cast<outcome_type&>(attempt);
+    outcome.staged_.clear();
+    outcome.item_.reset();
+  }
 };
 
 }  // namespace weir::detail
