@@ -17,6 +17,7 @@
 #include <weir/bus/bus_options.hpp>
 #include <weir/bus/dead_event.hpp>
 #include <weir/bus/detail/bus_batch_operations.hpp>
+#include <weir/bus/detail/bus_drain.hpp>
 #include <weir/bus/detail/bus_operations.hpp>
 #include <weir/bus/detail/bus_watch.hpp>
 #include <weir/bus/detail/run_bus_worker.hpp>
@@ -25,80 +26,9 @@
 #include <weir/bus/request.hpp>
 #include <weir/bus/subscription.hpp>
 #include <weir/core/spawn.hpp>
-#include <weir/core/timeout.hpp>
 
 namespace weir {
 namespace detail {
-
-template <class Order>
-class Bus;
-
-template <class Order>
-struct DrainRegistration {
-  static constexpr const char* what = "drain of a bus";
-
-  explicit DrainRegistration(std::shared_ptr<BusCore<Order>> c) noexcept : core(std::move(c)) {}
-  DrainRegistration(DrainRegistration&&) noexcept = default;
-  BusWait add(Home& home, Resumable& resumable, bool) {
-    waiter.home = &home;
-    waiter.resumable = &resumable;
-    return core->wait(waiter) ? BusWait::waits : BusWait::done;
-  }
-  // It is never a handler's.
-  void add_worker(Home&) noexcept {}
-  bool stop() noexcept {
-    if (!core->forget(waiter)) return false;
-    waiter.home->resume_here(*waiter.resumable);
-    return true;
-  }
-  void forget() noexcept { core->forget(waiter); }
-  void result() const noexcept {}
-
-  std::shared_ptr<BusCore<Order>> core;
-  typename BusCore<Order>::DrainWaiter waiter;
-};
-
-template <class Order>
-Task<> await_quiet(std::shared_ptr<BusCore<Order>> core) {
-  co_await BusWaitAwaiter<DrainRegistration<Order>>(std::move(core));
-}
-
-template <class Order>
-Task<DrainReport> drain_bus(std::shared_ptr<BusCore<Order>> core, std::optional<TimeService::Duration> limit) {
-  Home& home = co_await this_task::home();
-  if (BusWorker::at(home, core.get()) || core->undoes_at(home)) {
-    throw Error(Errc::would_deadlock, "a handler cannot wait for its own bus to be drained: let another task do it");
-  }
-  core->begin_drain();
-  bool late = false;
-  try {
-    if (limit) {
-      co_await with_timeout(*limit, await_quiet(core));
-    } else {
-      co_await await_quiet(core);
-    }
-  } catch (const std::system_error& error) {
-    if (!limit || error.code() != Errc::timed_out) throw;
-    late = true;
-  }
-  if (late) co_return core->abort();
-  core->close();
-  DrainReport report;
-  report.complete = true;
-  co_return report;
-}
-
-/// For the parts of the library that work on a bus: what it is made of.
-struct BusParts {
-  template <class Order>
-  [[nodiscard]] static const auto& core(const Bus<Order>& bus) noexcept {
-    return bus.core_;
-  }
-  template <class Order>
-  [[nodiscard]] static const auto& executor(const Bus<Order>& bus) noexcept {
-    return bus.executor_;
-  }
-};
 
 /// What every bus can do. `Order` says which event is the next.
 template <class Order>
@@ -320,9 +250,9 @@ class Bus {
   /// for it. It is an event of its own, with the number, the times and the token of the one that was published: what
   /// holds of events holds of it, but that it never waits for room. An expired or cancelled one is not delivered.
   ///
-  /// The payload is shared from then on, and destroyed with the last that has it. Kept are `BusOptions::last_values` of
-  /// them; they go when another takes their place, by `clear_last_values`, with the plugin that published them, and at
-  /// the end of the bus. Allocates; `Error(Errc::invalid_argument)` for what is no pattern. O(topics). Any thread.
+  /// The payload is shared from then on. `BusOptions::last_values` are kept; one goes when another takes its place, by
+  /// `clear_last_values`, with the plugin that published it, and at the end of the bus. Any thread. O(topics).
+  /// Allocates; `Error(Errc::invalid_argument)` for what is no pattern.
   void keep_last_values(std::string_view pattern) { core_->keep_last_values(pattern); }
   template <class P>
   void keep_last_values(const Topic<P>& topic) {
@@ -427,16 +357,6 @@ class Bus {
   [[nodiscard]] auto requests() const {
     return [core = core_](Event& event) { return publish_request(core, event); };
   }
-  static Task<EventTicket> publish_request(std::shared_ptr<Core> core, Event& event) {
-    EventStateRef state(new EventState);
-    PublishAwaiter<Order, EventTicket> publishing(*core, event, Order::rank(event), std::move(state));
-    co_return co_await publishing;
-  }
-  static Task<EventId> publish_later(std::shared_ptr<Core> core, Event event) {
-    PublishAwaiter<Order, EventId> publishing(*core, event, Order::rank(event), EventStateRef());
-    co_return co_await publishing;
-  }
-
   std::shared_ptr<Core> core_;
   asio::any_io_executor executor_;
   TimeService& time_;

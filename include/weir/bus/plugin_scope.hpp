@@ -38,7 +38,7 @@ struct PluginFunctionOf final : PluginFunction {
 
 struct PluginRequests {
   explicit PluginRequests(PluginCore& c) noexcept : core(&c) {}
-  Task<EventTicket> operator()(Event& event) const { return core->publish_cancellable(event); }
+  Task<EventTicket> operator()(Event& event) const { return core->publish_cancellable(GivenEvent(event)); }
   PluginCore* core;
 };
 
@@ -90,29 +90,33 @@ class PluginScope {
   /// `Errc::quota_exceeded` if the quota is used up and its policy is to reject. Otherwise it waits for the quota as
   /// for room; a handler gives up its worker for as long. Each is a task, which is to be awaited once; it allocates its
   /// frame and a block for what the event carries besides.
-  [[nodiscard]] Task<EventId> publish(Event&& event) { return core_->publish(event); }
+  [[nodiscard]] Task<EventId> publish(Event&& event) { return core_->publish(detail::GivenEvent(event)); }
   template <class P>
   [[nodiscard]] Task<EventId> publish(std::string_view topic, P&& payload,
                                       EventPriority priority = EventPriority::normal) {
-    return core_->publish_own(Event(topic, static_cast<P&&>(payload), priority));
+    return core_->publish(detail::GivenEvent(Event(topic, static_cast<P&&>(payload), priority)));
   }
-  [[nodiscard]] Task<EventId> publish(std::string_view topic) { return core_->publish_own(Event(topic)); }
+  [[nodiscard]] Task<EventId> publish(std::string_view topic) {
+    return core_->publish(detail::GivenEvent(Event(topic)));
+  }
   template <class P>
   [[nodiscard]] Task<EventId> publish(const Topic<P>& topic, std::type_identity_t<P> payload,
                                       EventPriority priority = EventPriority::normal) {
-    return core_->publish_own(Event(topic, std::move(payload), priority));
+    return core_->publish(detail::GivenEvent(Event(topic, std::move(payload), priority)));
   }
   template <class P, class... Args>
     requires std::constructible_from<P, Args...>
   [[nodiscard]] Task<EventId> publish_as(std::string_view topic, Args&&... args) {
-    return core_->publish_own(Event(topic, std::in_place_type<P>, static_cast<Args&&>(args)...));
+    return core_->publish(detail::GivenEvent(Event(topic, std::in_place_type<P>, static_cast<Args&&>(args)...)));
   }
   /// On any bus, also the plain one.
-  [[nodiscard]] Task<EventTicket> publish_cancellable(Event&& event) { return core_->publish_cancellable(event); }
+  [[nodiscard]] Task<EventTicket> publish_cancellable(Event&& event) {
+    return core_->publish_cancellable(detail::GivenEvent(event));
+  }
   template <class P>
   [[nodiscard]] Task<EventTicket> publish_cancellable(std::string_view topic, P&& payload,
                                                       EventPriority priority = EventPriority::normal) {
-    return core_->publish_cancellable_own(Event(topic, static_cast<P&&>(payload), priority));
+    return core_->publish_cancellable(detail::GivenEvent(Event(topic, static_cast<P&&>(payload), priority)));
   }
   PublishResult try_publish(Event&& event) { return core_->try_publish(event); }
   template <class P>

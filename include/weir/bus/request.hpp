@@ -68,6 +68,13 @@ class CancelAtExit {
   std::terminate();
 }
 
+template <class Order>
+Task<EventTicket> publish_request(std::shared_ptr<BusCore<Order>> core, Event& event) {
+  EventStateRef state(new EventState);
+  PublishAwaiter<Order, EventTicket> publishing(*core, event, Order::rank(event), std::move(state));
+  co_return co_await publishing;
+}
+
 /// Publishes the event as a request by `publish`, a function that makes a task of a ticket of it, and waits for the
 /// reply.
 template <class Reply, class Publish>

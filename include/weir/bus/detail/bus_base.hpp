@@ -122,4 +122,19 @@ class BusBase : public std::enable_shared_from_this<BusBase> {
   virtual ~BusBase() = default;
 };
 
+template <class Order>
+class Bus;
+
+/// For the parts of the library that work on a bus: what it is made of.
+struct BusParts {
+  template <class Order>
+  [[nodiscard]] static const auto& core(const Bus<Order>& bus) noexcept {
+    return bus.core_;
+  }
+  template <class Order>
+  [[nodiscard]] static const auto& executor(const Bus<Order>& bus) noexcept {
+    return bus.executor_;
+  }
+};
+
 }  // namespace weir::detail

@@ -231,93 +231,20 @@ class BusBatches {
     return Step::none;
   }
   /// Takes out what is queued and cancels what runs.
-  void sweep(BusBatch& batch, BusAfter& after) noexcept {
-    batch.swept = true;
-    for (std::size_t i = 0; i < batch.size; ++i) {
-      BatchMember& member = batch.members[i];
-      if (member.worker) {
-        Core::interrupt(*member.worker, after);
-      } else if (member.record) {
-        core_.end_queued(static_cast<typename Core::Record&>(*member.record), EventOutcome::cancelled, after);
-      }
-    }
-    core_.distribute(after);
-  }
+  void sweep(BusBatch& batch, BusAfter& after) noexcept;
   /// The source of the first running event from `index` on, which is moved behind it.
-  [[nodiscard]] std::optional<CancellationSource> token_source(BusBatch& batch, std::size_t& index) {
-    while (index < batch.size) {
-      const BatchMember& member = batch.members[index++];
-      if (!member.worker) continue;
-      if (auto source = member.worker->token_source()) return source;
-    }
-    return std::nullopt;
-  }
+  [[nodiscard]] std::optional<CancellationSource> token_source(BusBatch& batch, std::size_t& index);
   /// What it could not undo, when it has tried. No lock is needed: nobody else has any business with it then.
-  static void report_calls(BusBatch& batch) {
-    batch.has_report = true;
-    for (std::size_t i = batch.calls.size(); i-- > 0;) {
-      const BatchCall& call = batch.calls[i];
-      if (call.undone) continue;
-      const BatchMember& member = batch.members[call.member];
-      auto error = call.error;
-      if (!error) error = std::make_exception_ptr(Error(Errc::bus_closed, "the bus's executor ended before"));
-      batch.not_undone.emplace_back(member.id, member.kept->event.type(), std::move(error));
-    }
-  }
-  void finish(BusBatch& batch, BusAfter& after) noexcept {
-    if (batch.rolling_back) {
-      batch.outcome = std::all_of(batch.calls.begin(), batch.calls.end(), [](const auto& call) { return call.undone; })
-                          ? BatchOutcome::rolled_back
-                          : BatchOutcome::rollback_incomplete;
-      try {
-        if (!batch.has_report) report_calls(batch);
-      } catch (...) {
-        // The outcome tells as much as there is memory for.
-      }
-    }
-    batch.rolling_back = false;
-    batch.phase = BatchPhase::ended;
-    --stats_.running;
-    ++counter(batch.outcome);
-    if (batch.saga) {
-      settle_last_values(batch, after);
-      if (batch.undoing == 0) unpin(batch, after);
-    }
-    if (BusWaiter* const waiter = std::exchange(batch.waiter, nullptr)) core_.tell(*waiter, after);
-    if (core_.joiners_) core_.wake_joiners(after);
-    core_.wake_drainers(after);
-  }
+  static void report_calls(BusBatch& batch);
+  void finish(BusBatch& batch, BusAfter& after) noexcept;
 
   // Its compensators that have a time limit.
 
-  static void begin_undo(BusBatch& batch, BatchUndo& undo, Home& home) noexcept {
-    undo.home = &home;
-    undo.next = batch.undos;
-    if (batch.undos) batch.undos->prev = &undo;
-    batch.undos = &undo;
-  }
+  static void begin_undo(BusBatch& batch, BatchUndo& undo, Home& home) noexcept;
   /// Its frame goes: it has ended, or goes with its context.
-  void end_undo(BusBatch& batch, BatchUndo& undo, BusAfter& after) noexcept {
-    if (undo.home) {
-      (undo.prev ? undo.prev->next : batch.undos) = undo.next;
-      if (undo.next) undo.next->prev = undo.prev;
-      undo.home = nullptr;
-    }
-    undo.done = true;
-    if (Resumable* const waiter = std::exchange(undo.waiter, nullptr)) after.wakes.add(*undo.waiter_home, *waiter);
-    if (undo.given_up) --stats_.hung;
-    if (--batch.undoing != 0 || batch.phase != BatchPhase::ended) return;
-    unpin(batch, after);
-    if (core_.joiners_) core_.wake_joiners(after);
-    core_.wake_drainers(after);
-  }
+  void end_undo(BusBatch& batch, BatchUndo& undo, BusAfter& after) noexcept;
   /// True: it does not end.
-  bool give_up(BatchUndo& undo) noexcept {
-    if (undo.done) return false;
-    undo.given_up = true;
-    ++stats_.hung;
-    return true;
-  }
+  bool give_up(BatchUndo& undo) noexcept;
   /// Its frame goes: with the context, or when it has done its work.
   void runner_gone(BusBatch& batch, BusAfter& after) noexcept {
     batch.runner = nullptr;
@@ -364,16 +291,7 @@ class BusBatches {
     return saga != nullptr;
   }
   /// Throws if the end of the handler would wait for itself.
-  void check_join(const JoinWaiter& waiter) const {
-    if (waiter.handler->pins == 0) return;
-    const BusWorker* const worker = BusWorker::at(*waiter.home, &core_);
-    const BatchBase* const own = worker && is_saga(*worker) ? worker->state->batch : nullptr;
-    for (const BusBatch* saga = first_saga_; saga; saga = saga->next) {
-      if ((saga == own || undoes_at(*saga, *waiter.home)) && pins(*saga, *waiter.handler)) {
-        throw Error(Errc::would_deadlock, "a saga cannot wait for the end of a handler that it may have to undo");
-      }
-    }
-  }
+  void check_join(const JoinWaiter& waiter) const;
 
  private:
   void admit(Publisher& p, TimeService::TimePoint now) noexcept {
@@ -391,44 +309,10 @@ class BusBatches {
   }
 
   /// What it did counts from now on, or never.
-  void settle_last_values(BusBatch& batch, BusAfter& after) noexcept {
-    const bool committed = batch.outcome == BatchOutcome::committed;
-    for (std::size_t i = 0; committed && i < batch.size; ++i) {
-      RecordBase* const record = batch.members[i].kept;
-      if (record && !record->event.is_plain()) core_.last_values_.keep_of(*record, after);
-    }
-    while (EventLink* const late = batch.late) {
-      batch.late = late->next;
-      core_.last_values_.settle_late(static_cast<typename Core::Record&>(*late), committed, after);
-    }
-  }
-  void unpin(BusBatch& batch, BusAfter& after) noexcept {
-    for (std::size_t i = 0; i < batch.size; ++i) {
-      BatchMember& member = batch.members[i];
-      for (BusHandler* const handler : member.handlers->list) --handler->pins;
-      TopicTable::leave(*std::exchange(member.handlers, nullptr), after.handlers);
-      if (RecordBase* const record = std::exchange(member.kept, nullptr)) {
-        --record->entry->events;
-        record->next = after.dead;
-        after.dead = record;
-      }
-    }
-    (batch.prev ? batch.prev->next : first_saga_) = batch.next;
-    if (batch.next) batch.next->prev = batch.prev;
-    --sagas_;
-  }
-  [[nodiscard]] static bool undoes_at(const BusBatch& saga, const Home& home) noexcept {
-    const BatchUndo* undo = saga.undos;
-    while (undo && undo->home != &home) undo = undo->next;
-    return undo || saga.runner_home == &home;
-  }
-  [[nodiscard]] static bool pins(const BusBatch& batch, const BusHandler& handler) noexcept {
-    for (std::size_t i = 0; i < batch.size; ++i) {
-      const auto& list = batch.members[i].handlers->list;
-      if (std::find(list.begin(), list.end(), &handler) != list.end()) return true;
-    }
-    return false;
-  }
+  void settle_last_values(BusBatch& batch, BusAfter& after) noexcept;
+  void unpin(BusBatch& batch, BusAfter& after) noexcept;
+  [[nodiscard]] static bool undoes_at(const BusBatch& saga, const Home& home) noexcept;
+  [[nodiscard]] static bool pins(const BusBatch& batch, const BusHandler& handler) noexcept;
 
   /// It is told that it was not admitted.
   void refuse(Publisher& p, std::error_code why, BusAfter& after) noexcept {
@@ -477,3 +361,5 @@ class BusBatches {
 };
 
 }  // namespace weir::detail
+
+#include <weir/bus/detail/bus_saga_end.hpp>

@@ -134,6 +134,12 @@ class PublishAwaiter final : public Cancellable {
   bool suspended_ = false;
 };
 
+template <class Order>
+Task<EventId> publish_later(std::shared_ptr<BusCore<Order>> core, Event event) {
+  PublishAwaiter<Order, EventId> publishing(*core, event, Order::rank(event), EventStateRef());
+  co_return co_await publishing;
+}
+
 /// Admits without waiting. `by`: where the publisher runs, if that is known.
 template <class Order>
 PublishResult try_admit(BusCore<Order>& core, EventDraft<Order>& draft, Home* by, TimeService::TimePoint now) {

@@ -54,7 +54,7 @@ Task<BatchReport> PluginCoreOf<Order>::publish_parts(PluginCoreOf& self, std::ve
   BatchEvents<Order> own(std::move(events));
   BatchRef batch = open_batch(*self.bus_, own, BatchMode::independent, options);
   const auto publish = [&self](Event& event, const typename Order::Rank&, EventStateRef state) {
-    return publish_event<EventId>(PluginHold(self), &event, {}, std::move(state));
+    return publish_event<EventId>(PluginHold(self), GivenEvent(event), std::move(state));
   };
   return detail::publish_each(self.bus_, std::move(batch), std::move(own), publish);
 }

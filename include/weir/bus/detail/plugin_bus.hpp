@@ -30,15 +30,11 @@ class PluginCoreOf final : public PluginCore {
     make_clock();
   }
 
-  Task<EventId> publish(Event& event) override { return publish_event<EventId>(PluginHold(*this), &event, {}, {}); }
-  Task<EventId> publish_own(Event event) override {
-    return publish_event<EventId>(PluginHold(*this), nullptr, std::move(event), {});
+  Task<EventId> publish(GivenEvent event) override {
+    return publish_event<EventId>(PluginHold(*this), std::move(event), {});
   }
-  Task<EventTicket> publish_cancellable(Event& event) override {
-    return publish_event<EventTicket>(PluginHold(*this), &event, {}, EventStateRef(new EventState));
-  }
-  Task<EventTicket> publish_cancellable_own(Event event) override {
-    return publish_event<EventTicket>(PluginHold(*this), nullptr, std::move(event), EventStateRef(new EventState));
+  Task<EventTicket> publish_cancellable(GivenEvent event) override {
+    return publish_event<EventTicket>(PluginHold(*this), std::move(event), EventStateRef(new EventState));
   }
   PublishResult try_publish(Event& event) override;
   Task<BatchReport> publish_batch(std::vector<Event> events, BatchMode mode, const BatchOptions& options) override {
@@ -46,7 +42,7 @@ class PluginCoreOf final : public PluginCore {
   }
   Task<EventId> publish_from(RunningEvent& running, Event&& event) override {
     auto& worker = static_cast<BusWorker&>(running);
-    if (!BusBatches<Order>::is_saga(worker)) return publish_own(std::move(event));
+    if (!BusBatches<Order>::is_saga(worker)) return publish(GivenEvent(std::move(event)));
     own_held_back(event);
     return publish_in_handler(bus_, worker, std::move(event));
   }
@@ -262,7 +258,7 @@ class PluginCoreOf final : public PluginCore {
   }
 
   template <class Result>
-  static Task<Result> publish_event(PluginHold hold, Event* event, std::optional<Event> own, EventStateRef state);
+  static Task<Result> publish_event(PluginHold hold, GivenEvent given, EventStateRef state);
   class OwningAll;
   static Task<BatchReport> publish_batch_later(PluginHold hold, std::vector<Event> events, BatchMode mode,
                                                BatchOptions options);
@@ -376,20 +372,19 @@ BusWait PluginCoreOf<Order>::wait(QuotaWaiter& waiter, bool worker_made) {
 
 template <class Order>
 template <class Result>
-Task<Result> PluginCoreOf<Order>::publish_event(PluginHold hold, Event* event, std::optional<Event> own,
-                                                EventStateRef state) {
+Task<Result> PluginCoreOf<Order>::publish_event(PluginHold hold, GivenEvent given, EventStateRef state) {
   auto& self = static_cast<PluginCoreOf&>(*hold);
   const PluginUse use(self);
-  // It goes before the place among the users does.
-  std::optional<Event> mine(std::move(own));
-  if (mine) event = &*mine;
-  self.stamp(*event);
+  // One of its own goes before the place among the users does.
+  GivenEvent mine(std::move(given));
+  Event& event = mine.get();
+  self.stamp(event);
   {
     BusWaitAwaiter<QuotaRegistration> quota(self);
     co_await quota;
   }
-  const Owning owning(self, *event);
-  PublishAwaiter<Order, Result> publishing(*self.bus_, *event, Order::rank(*event), std::move(state));
+  const Owning owning(self, event);
+  PublishAwaiter<Order, Result> publishing(*self.bus_, event, Order::rank(event), std::move(state));
   try {
     Result result = co_await publishing;
     self.note_published();

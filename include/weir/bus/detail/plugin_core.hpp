@@ -60,6 +60,19 @@ struct PluginFunction {
   virtual Task<> call() = 0;
 };
 
+/// An event that is to be published: the caller's, who still has it if it is refused, or one's own.
+class GivenEvent {
+ public:
+  explicit GivenEvent(Event& event) noexcept : theirs_(&event) {}
+  explicit GivenEvent(Event&& event) noexcept : own_(std::move(event)) {}
+
+  [[nodiscard]] Event& get() noexcept { return theirs_ ? *theirs_ : *own_; }
+
+ private:
+  Event* theirs_ = nullptr;
+  std::optional<Event> own_;
+};
+
 class PluginCore;
 
 /// A call of a plugin's code that runs.
@@ -114,10 +127,8 @@ class PluginCore : public EventOwner, public HandlerPublisher {
 
   // For the plugin. See rule 4.
 
-  virtual Task<EventId> publish(Event& event) = 0;
-  virtual Task<EventId> publish_own(Event event) = 0;
-  virtual Task<EventTicket> publish_cancellable(Event& event) = 0;
-  virtual Task<EventTicket> publish_cancellable_own(Event event) = 0;
+  virtual Task<EventId> publish(GivenEvent event) = 0;
+  virtual Task<EventTicket> publish_cancellable(GivenEvent event) = 0;
   virtual PublishResult try_publish(Event& event) = 0;
   virtual Task<BatchReport> publish_batch(std::vector<Event> events, BatchMode mode, const BatchOptions& options) = 0;
   virtual Subscription subscribe(std::unique_ptr<BusHandler> handler) = 0;
