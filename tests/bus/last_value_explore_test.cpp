@@ -236,7 +236,6 @@ class World {
 };
 
 const std::vector<Scene> every_scene = {
-    {},
     {.mixed = true},
     {.options = {.workers = 2, .capacity = 4}},
     {.options = {.workers = 2, .capacity = 2}, .keyed = true},

@@ -137,7 +137,8 @@ void BusCore<Order>::drop_same(TopicEntry& entry, std::size_t index, BusAfter& a
 template <class Order>
 KeyedEvents& BusCore<Order>::enter_key(std::string_view key) {
   // So that one that waited aside can always get its place back.
-  queue_.reserve_places(std::min<std::size_t>(keyed_events_ + 2, Order::classes == 1 ? keyed_events_ + 2 : 5));
+  const std::size_t places = keyed_events_ + last_values_.made() + 2;
+  queue_.reserve_places(std::min<std::size_t>(places, Order::classes == 1 ? places : 5));
   const auto place = keys_.try_emplace(std::string(key)).first;
   place->second.name = &place->first;
   ++place->second.events;

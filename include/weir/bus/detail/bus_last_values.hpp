@@ -98,6 +98,8 @@ class BusLastValues {
     }
     return count;
   }
+  /// Deliveries that are not queued yet.
+  [[nodiscard]] std::size_t made() const noexcept { return made_; }
   [[nodiscard]] const LastValueStats& stats() const noexcept { return stats_; }
 
   // Deliveries.
@@ -286,7 +288,8 @@ class BusLastValues {
   /// So that the made ones can be queued: those of a saga that is still to commit as well.
   void reserve(std::size_t count) {
     if (count == 0) return;
-    core_.queue_.reserve_places(HasRank<Order> ? Order::classes + 1 : made_);
+    // Where each may have a rank of its own, those that wait aside need theirs besides.
+    core_.queue_.reserve_places(HasRank<Order> ? Order::classes + 1 : made_ + core_.keyed_events_ + 1);
   }
   void enqueue(Record& record) noexcept {
     --made_;
@@ -318,7 +321,6 @@ class BusLastValues {
   LastValueStats stats_;
   EventDelivery* first_ = nullptr;
   EventDelivery* last_ = nullptr;
-  /// Deliveries that are not queued yet.
   std::size_t made_ = 0;
 };
 
