@@ -3,6 +3,8 @@
 #include <array>
 #include <cstddef>
 #include <cstdint>
+#include <string>
+#include <vector>
 
 #include "support/allocation_counter.hpp"
 #include "support/catch.hpp"
@@ -91,4 +93,35 @@ TEST_CASE("bus: events with a payload of 32 bytes allocate nothing once as many 
   context.poll();
   CHECK(handled == 101 * 128);
   CHECK(allocated == 0);
+}
+
+TEST_CASE("bus: batches that wait for room leave nothing of their keys behind", "[allocation]") {
+  if (!knows_bytes()) {
+    SUCCEED("what is allocated is not known in this build");
+    return;
+  }
+  asio::io_context context(1);
+  weir::PriorityEventBus bus(context, {.workers = 1, .capacity = 2});
+  std::size_t handled = 0;
+  const auto subscription = bus.subscribe("a.>", [&handled](weir::EventContext&) { ++handled; });
+  const auto publish = [&](int round) {
+    for (int i = 0; i < 2; ++i) (void)bus.try_publish("a.b", i);
+    std::vector<weir::Event> events;
+    for (int i = 0; i < 2; ++i) {
+      events.emplace_back("a.b", i);
+      events.back().key("a key of its own, which no other batch has, of the round " + std::to_string(round));
+    }
+    bus.async_publish_batch(std::move(events), weir::BatchMode::atomic,
+                            [](const std::exception_ptr&, const weir::BatchReport&) {});
+    context.restart();
+    context.poll();
+  };
+  for (int round = 0; round < 100; ++round) publish(round);
+  const auto before = held();
+  for (int round = 100; round < 1100; ++round) publish(round);
+  const auto grown = held() - before;
+  bus.abort();
+  context.poll();
+  CHECK(handled == 4 * 1100);
+  CHECK(grown < 1100 * 20);
 }

@@ -91,6 +91,33 @@ TEST_CASE("last value: a bus with priorities of its own keeps them, too") {
   CHECK(log == "!1 2 3 ");
 }
 
+TEST_CASE("last value: many of one key and of as many priorities are delivered one after another, by these") {
+  weir::sim::Simulator sim;
+  weir::BasicPriorityEventBus<int> bus(sim, {.workers = 3});
+  bus.keep_last_values("t.*");
+  std::string log;
+  play(sim, [](weir::BasicPriorityEventBus<int>& to, std::string& into) -> Task<> {
+    for (int i = 9; i >= 0; --i) {
+      weir::Event event("t." + std::to_string(i), made(std::to_string(i)));
+      event.key("k");
+      co_await to.publish(std::move(event), i);
+    }
+    co_await weir::sleep_for(1ms);
+    int running = 0;
+    const auto handler = to.subscribe(
+        "t.*",
+        [&](weir::EventContext& event) -> Task<> {
+          CHECK(++running == 1);
+          co_await weir::sleep_for(1ms);
+          into += *event.payload<Value>() + " ";
+          --running;
+        },
+        late);
+    co_await to.drain();
+  }(bus, log));
+  CHECK(log == "0 1 2 3 4 5 6 7 8 9 ");
+}
+
 TEST_CASE("last value: what was queued before the handler came is no value yet, and comes after it") {
   Priorities here;
   std::string log;

@@ -123,6 +123,7 @@ TEST_CASE("rollback: one that does not heed being cancelled is given up, and kee
   Steps steps;
   const auto handler = std::make_unique<weir::Subscription>(bus.subscribe("t", steps.handler()));
   const auto deaf = made("deaf");
+  bus.keep_last_values("t");
   play(sim, [](weir::sim::Simulator& s, PriorityEventBus& to, weir::Subscription& own, const Text& text) -> Task<> {
     const auto began = s.now();
     const auto elapsed = [&] { return s.now() - began; };
@@ -136,6 +137,8 @@ TEST_CASE("rollback: one that does not heed being cancelled is given up, and kee
     CHECK(to.stats().batches.running == 0);
     CHECK(to.stats().batches.hung == 1);
     CHECK(text.use_count() == 2);
+    // What was rolled back is no last value, and is not going to be one.
+    const auto late = to.subscribe("t", [](weir::EventContext&) {}, {.last_value = true});
     // The handler may not go, nor the bus be said to be quiet, before it has ended.
     co_await own.join();
     CHECK(elapsed() == 10ms);
