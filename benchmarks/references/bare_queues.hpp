@@ -27,7 +27,10 @@ struct QueuedRecord : weir::detail::EventLink {
 /// weir's.
 class EventHeap {
  public:
-  void push(QueuedRecord& record) { queue_.push(record); }
+  void push(QueuedRecord& record) {
+    queue_.reserve(1);
+    queue_.push(record);
+  }
   [[nodiscard]] QueuedRecord& pop() {
     QueuedRecord* const first = queue_.top();
     queue_.remove(*first);

@@ -39,6 +39,7 @@ std::size_t compare_with_set(int ranks, unsigned seed) {
       case 2: {
         all.push_back(
             std::make_unique<Record>(all.size() + 1, static_cast<int>(roll(static_cast<std::size_t>(ranks)))));
+        queue.reserve(1);
         queue.push(*all.back());
         model.emplace(all.back()->order, all.back()->id);
         break;
@@ -99,6 +100,7 @@ TEST_CASE("event_queue: four ranks are four entries, however they come and go") 
   std::vector<std::unique_ptr<Record>> all;
   const auto push = [&](int rank) {
     all.push_back(std::make_unique<Record>(all.size() + 1, rank));
+    queue.reserve(1);
     queue.push(*all.back());
   };
   std::size_t most = 0;

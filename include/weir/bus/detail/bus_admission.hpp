@@ -14,7 +14,7 @@ auto BusCore<Order>::admit(Draft& draft, TimePoint now, Home* by, BusAfter& afte
   }
   p.class_index = Order::class_of(draft.rank);
   Class& c = classes_[p.class_index];
-  TopicEntry& entry = table_.entry(draft.topic.empty() ? draft.event->type() : draft.topic, after.handlers);
+  TopicEntry& entry = find_entry(draft, after);
   const Overflow overflow =
       Order::precious(p.class_index) && c.overflow != Overflow::reject ? Overflow::wait : c.overflow;
   if (overflow == Overflow::latest) drop_same(entry, p.class_index, after);
@@ -95,16 +95,22 @@ EventId BusCore<Order>::put(Draft& draft, TopicEntry& entry, std::size_t index, 
 
 template <class Order>
 void BusCore<Order>::link(Record& record, std::size_t index, TimePoint now) noexcept {
+  if (inbox_is_open) close_inbox();
   if (runner_ && Before()(record.rank(), runner_rank_)) recall();
-  record.event.admit(++last_id_, now, *record.entry->text);
+  record.event.admit(inbox_.next_id(), now, *record.entry->text);
   if (record.state) {
     record.state->retain();
     record.state->record = &record;
     record.state->id = record.number();
   }
-  queue_.push(record);
+  enqueue(record, index);
   if (!record.event.is_plain()) last_values_.admitted(record);
   if (OwnedEvent* const owned = record.event.owned()) owned->owner->enter(*owned, record);
+}
+
+template <class Order>
+void BusCore<Order>::enqueue(Record& record, std::size_t index) noexcept {
+  queue_.push(record);
   ++pending_;
   Class& c = classes_[index];
   ++c.stats.admitted;
@@ -112,8 +118,71 @@ void BusCore<Order>::link(Record& record, std::size_t index, TimePoint now) noex
 }
 
 template <class Order>
+void BusCore<Order>::enqueue_all(std::span<Record* const> records) noexcept {
+  for (std::size_t i = 0; i < records.size(); ++i) {
+    // Publishers have written them last.
+    if (i + 4 < records.size()) prefetch(*records[i + 4]);
+    Record& record = *records[i];
+    ++record.entry->events;
+    enqueue(record, Order::class_of(record.rank()));
+  }
+}
+
+template <class Order>
+void BusCore<Order>::close_inbox() noexcept {
+  inbox_is_open = false;
+  enqueue_all(inbox_.close());
+}
+
+template <class Order>
+void BusCore<Order>::empty_inbox() noexcept {
+  enqueue_all(inbox_.take());
+}
+
+template <class Order>
+auto BusCore<Order>::inbox_shares() const noexcept {
+  typename BusInbox<Order>::Shares shares;
+  if (closed_ || draining_ || drainers_ || !workers_ || waiting_publishers() != 0) return shares;
+  for (std::size_t i = 0; i < Order::classes; ++i) {
+    const Class& c = classes_[i];
+    // The other policies are exact.
+    if (c.overflow == Overflow::latest || (idle_ && has_place_for(i))) continue;
+    shares[i] = {true, c.capacity > c.stats.queued ? c.capacity - c.stats.queued : 0};
+  }
+  return shares;
+}
+
+template <class Order>
+void BusCore<Order>::open_inbox() noexcept {
+  if constexpr (has_inbox) {
+    const auto shares = inbox_shares();
+    if (std::none_of(shares.begin(), shares.end(), [](const auto& share) { return share.open; })) return;
+    inbox_.check_topics(table_.sweeps());
+    const std::optional<Rank> limit = runner_ ? std::optional<Rank>(runner_rank_) : std::nullopt;
+    inbox_is_open = inbox_.open(shares, limit, blocks_);
+  }
+}
+
+template <class Order>
+void BusCore<Order>::keep_inbox_open(BusAfter& after) noexcept {
+  inbox_is_open = false;
+  open_inbox();
+  if (inbox_is_open) return;
+  close_inbox();
+  wake_idle(after);
+}
+
+template <class Order>
+TopicEntry& BusCore<Order>::find_entry(const Draft& draft, BusAfter& after) {
+  TopicEntry& entry = table_.entry(draft.topic.empty() ? draft.event->type() : draft.topic, after.handlers);
+  if constexpr (has_inbox) inbox_.remember(entry, table_.sweeps());
+  return entry;
+}
+
+template <class Order>
 void BusCore<Order>::drop_new(Draft& draft, Class& c, Publisher& p, BusAfter& after) noexcept {
-  p.id = ++last_id_;
+  if (inbox_is_open) close_inbox();
+  p.id = inbox_.next_id();
   ++c.stats.admitted;
   ++c.stats.dropped;
   if (!draft.state) return;
@@ -174,7 +243,7 @@ void BusCore<Order>::give_room_of(std::size_t index, TimePoint now, BusAfter& af
     p.for_room = false;
     try {
       Draft& draft = *p.draft;
-      TopicEntry& entry = table_.entry(draft.topic.empty() ? draft.event->type() : draft.topic, after.handlers);
+      TopicEntry& entry = find_entry(draft, after);
       p.id = put(draft, entry, index, now == TimePoint() ? p.home->report_time() : now, after);
     } catch (...) {
       p.exception = std::current_exception();

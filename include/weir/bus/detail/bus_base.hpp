@@ -86,6 +86,23 @@ enum class BusWait : std::uint8_t {
   refused,       ///< too many handlers wait for their own bus
 };
 
+class BusBase;
+
+/// The lock of a bus. Who takes it finds all that was published in the queue; see bus_inbox.hpp.
+class BusMutex {
+ public:
+  explicit BusMutex(BusBase& bus) noexcept : bus_(bus) {}
+
+  void lock();
+  /// Publishers may go on beside who has it.
+  void lock_beside();
+  void unlock() noexcept;
+
+ private:
+  BusBase& bus_;
+  std::mutex mutex_;
+};
+
 /// A bus, for its tickets and subscriptions.
 class BusBase : public std::enable_shared_from_this<BusBase> {
  public:
@@ -116,11 +133,37 @@ class BusBase : public std::enable_shared_from_this<BusBase> {
   /// One more worker, which ends when it finds that there are enough. Not under the lock.
   virtual void add_worker(Home& home) = 0;
 
-  mutable std::mutex mutex;
+  mutable BusMutex mutex{*this};
 
  protected:
   virtual ~BusBase() = default;
+
+  // With the lock held.
+
+  /// Queues what is in the inbox, and closes it.
+  virtual void close_inbox() noexcept = 0;
+  /// Queues what is in the inbox.
+  virtual void empty_inbox() noexcept = 0;
+  /// Opens the inbox as far as it may be.
+  virtual void open_inbox() noexcept = 0;
+  bool inbox_is_open = false;
+
+ private:
+  friend class BusMutex;
 };
+
+inline void BusMutex::lock() {
+  mutex_.lock();
+  if (bus_.inbox_is_open) bus_.close_inbox();
+}
+inline void BusMutex::lock_beside() {
+  mutex_.lock();
+  if (bus_.inbox_is_open) bus_.empty_inbox();
+}
+inline void BusMutex::unlock() noexcept {
+  if (!bus_.inbox_is_open) bus_.open_inbox();
+  mutex_.unlock();
+}
 
 template <class Order>
 class Bus;

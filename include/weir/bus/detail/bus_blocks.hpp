@@ -19,13 +19,14 @@ class BusBlocks {
   }
 
   [[nodiscard]] void* take() {
-    if (!first_) return ::operator new(Size);
+    void* const kept = take_kept();
+    return kept ? kept : ::operator new(Size);
+  }
+  /// Null: none is kept.
+  [[nodiscard]] void* take_kept() noexcept {
+    if (!first_) return nullptr;
     --count_;
     void* const block = std::exchange(first_, first_->next);
-#if defined(__GNUC__)
-    // The next event's: a worker has written it last.
-    if (first_) __builtin_prefetch(first_, 1);
-#endif
     return block;
   }
   /// Keeps it, or frees it if there are enough.
@@ -44,7 +45,7 @@ class BusBlocks {
   };
   static_assert(Size >= sizeof(Block));
 
-  static constexpr std::size_t most = 1024;
+  static constexpr std::size_t most = 768;
 
   Block* first_ = nullptr;
   std::size_t count_ = 0;

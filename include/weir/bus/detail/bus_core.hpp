@@ -31,6 +31,7 @@
 #include <mutex>
 #include <new>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <unordered_map>
@@ -42,6 +43,7 @@
 #include <weir/bus/detail/bus_batches.hpp>
 #include <weir/bus/detail/bus_blocks.hpp>
 #include <weir/bus/detail/bus_handler.hpp>
+#include <weir/bus/detail/bus_inbox.hpp>
 #include <weir/bus/detail/bus_last_values.hpp>
 #include <weir/bus/detail/bus_order.hpp>
 #include <weir/bus/detail/bus_places.hpp>
@@ -109,8 +111,8 @@ class BusCore final : public BusBase {
       c.capacity = options.capacity;
       c.overflow = options.overflow;
     }
-    // So that what is recalled always gets its place back.
-    if (takes_along()) queue_.reserve_places(1);
+    // So that what is recalled, and what is in the inbox, always gets its place.
+    if (has_inbox) queue_.reserve_places(Order::classes + 1);
   }
 
   [[nodiscard]] const BusOptions& options() const noexcept { return options_; }
@@ -120,6 +122,12 @@ class BusCore final : public BusBase {
   /// Admits the event, or says why not in `p`. `by`: where the publisher runs, if that is known; a handler of this bus
   /// may publish while it is drained. Strong guarantee.
   Admission admit(Draft& draft, TimePoint now, Home* by, BusAfter& after, Publisher& p);
+
+  /// The short way, without the lock: false if it has to go the long way.
+  [[nodiscard]] bool put_in_inbox(Draft& draft, TimePoint now, EventId& id) noexcept {
+    if constexpr (has_inbox) return inbox_.put(draft, now, id);
+    return false;
+  }
 
   /// After `full`: it waits, and gives its place away if it is a handler's.
   BusWait wait_for_room(Publisher& p, bool worker_made, BusAfter& after) noexcept;
@@ -138,7 +146,8 @@ class BusCore final : public BusBase {
   static void destroy_run(BusWorker& worker) noexcept {
     worker.run.for_each_done([](RecordBase& record, EventOutcome) { static_cast<Record&>(record).~Record(); });
   }
-  /// Ends what the worker ran, if it ran something, and gives it the next event; if there is none it is idle.
+  /// Ends what the worker ran, if it ran something, and gives it the next event; if there is none it is idle. The inbox
+  /// may be open.
   Next take(BusWorker& worker, EventOutcome outcome, TimePoint now, BusAfter& after) noexcept;
 
   /// On the worker's home, between two handlers, of which the first was a coroutine.
@@ -275,6 +284,19 @@ class BusCore final : public BusBase {
   EventId put(Draft& draft, TopicEntry& entry, std::size_t index, TimePoint now, BusAfter& after);
   /// What an admission does at its end. Room in the queue has been reserved.
   void link(Record& record, std::size_t index, TimePoint now) noexcept;
+  void enqueue(Record& record, std::size_t index) noexcept;
+
+  // The inbox: see bus_inbox.hpp. An order of many ranks has none, because a rank that is new needs memory.
+
+  static constexpr bool has_inbox = HasRank<Order>;
+  void close_inbox() noexcept override;
+  void empty_inbox() noexcept override;
+  void open_inbox() noexcept override;
+  /// It was open when the worker took the lock.
+  void keep_inbox_open(BusAfter& after) noexcept;
+  [[nodiscard]] auto inbox_shares() const noexcept;
+  void enqueue_all(std::span<Record* const> records) noexcept;
+  [[nodiscard]] TopicEntry& find_entry(const Draft& draft, BusAfter& after);
   /// Whether anything is admitted of who publishes at `by`, if that is known.
   [[nodiscard]] bool takes_from(Home* by, bool held_back) const noexcept {
     return !closed_ && (!draining_ || held_back || (by && BusWorker::at(*by, this)));
@@ -393,6 +415,7 @@ class BusCore final : public BusBase {
   BusPlaces places_;
   EventQueue<Record, Rank, Before> queue_;
   BusBlocks<sizeof(Record)> blocks_;
+  BusInbox<Order> inbox_;
   std::array<Class, Order::classes> classes_;
   TopicTable table_;
   BusBatches<Order> batches_{*this};
@@ -410,7 +433,6 @@ class BusCore final : public BusBase {
   std::size_t lent_ = 0;
   std::size_t pending_ = 0;
   std::uint32_t since_oldest_ = 0;
-  EventId last_id_ = 0;
   std::uint64_t last_order_ = 0;
   std::optional<ChannelSender<DeadEvent>> dead_letters_;
   std::atomic<std::uint64_t> lost_letters_{0};

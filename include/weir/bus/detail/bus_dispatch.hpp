@@ -14,7 +14,16 @@ auto BusCore<Order>::take(BusWorker& worker, EventOutcome outcome, TimePoint now
     end(worker, outcome, after, now);
   }
   grant_places(after);
-  if (start_next(worker, now, after)) {
+  bool found = start_next(worker, now, after);
+  if (inbox_is_open) {
+    if (found) {
+      keep_inbox_open(after);
+    } else {
+      close_inbox();
+      found = start_next(worker, now, after);
+    }
+  }
+  if (found) {
     wake_idle(after);
     return Next::event;
   }

@@ -153,6 +153,9 @@ class TopicTable {
     for (auto& [text, entry] : entries_) entry.keeps = entry.keeps || topic_matches(pattern, text);
   }
 
+  /// How often entries were forgotten.
+  [[nodiscard]] std::uint64_t sweeps() const noexcept { return sweeps_; }
+
   /// Adds a handler to each topic that it is for. O(topics + handlers). Strong guarantee.
   void add(BusHandler& handler, HandlerTrash& trash) {
     handlers_.reserve(handlers_.size() + 1);
@@ -238,6 +241,7 @@ class TopicTable {
   /// Forgets the topics of which nothing is queued and nothing runs: a program that makes topics up does not fill the
   /// memory with them.
   void sweep(HandlerTrash& trash) noexcept {
+    ++sweeps_;
     for (auto item = entries_.begin(); item != entries_.end();) {
       if (item->second.events != 0) {
         ++item;
@@ -255,6 +259,7 @@ class TopicTable {
   std::vector<BusHandler*> handlers_;
   std::vector<std::string> kept_;
   std::size_t limit_ = first_limit_;
+  std::uint64_t sweeps_ = 0;
 };
 
 }  // namespace weir::detail

@@ -96,9 +96,10 @@ class PublishAwaiter final : public Cancellable {
 
   /// False: it has to wait, and another worker is needed for that.
   bool attempt(Home& home, bool worker_made) {
+    const auto now = home.turn_time();
+    if (core_->put_in_inbox(draft_, now, publisher_.id)) return true;
     BusAfter after(&home);
     Core::prepare(after);
-    const auto now = home.turn_time();
     const std::lock_guard lock(core_->mutex);
     if (core_->admit(draft_, now, &home, after, publisher_) != Core::Admission::full) return true;
     // The bus may go while this waits.
@@ -143,6 +144,8 @@ Task<EventId> publish_later(std::shared_ptr<BusCore<Order>> core, Event event) {
 /// Admits without waiting. `by`: where the publisher runs, if that is known.
 template <class Order>
 PublishResult try_admit(BusCore<Order>& core, EventDraft<Order>& draft, Home* by, TimeService::TimePoint now) {
+  EventId id = 0;
+  if (core.put_in_inbox(draft, now, id)) return {id, {}};
   BusAfter after;
   BusCore<Order>::prepare(after);
   typename BusCore<Order>::Publisher publisher;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstddef>
 #include <cstdint>
 #include <memory>
 #include <optional>
@@ -118,5 +119,21 @@ struct RecordBase : EventLink {
   /// Owned.
   EventState* state;
 };
+
+inline void prefetch_to_write(const void* where) noexcept {
+#if defined(__x86_64__)
+  // The builtin only reads ahead unless it is told of the processor; where this is not known it does nothing.
+  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(where)));
+#elif defined(__GNUC__)
+  __builtin_prefetch(where, 1);
+#endif
+}
+/// Another thread has written it last.
+inline void prefetch(const RecordBase& record) noexcept {
+#if defined(__GNUC__)
+  __builtin_prefetch(&record);
+  __builtin_prefetch(reinterpret_cast<const std::byte*>(&record) + 64);
+#endif
+}
 
 }  // namespace weir::detail

@@ -19,7 +19,7 @@ namespace weir::detail {
 /// begun none, uses the rest without the lock.
 class BusRun {
  public:
-  static constexpr std::uint32_t longest = 16;
+  static constexpr std::uint32_t longest = 64;
 
   [[nodiscard]] bool empty() const noexcept { return claimed_ == 0; }
   /// Under the lock. The first is claimed, and `publish` makes the others claimable.
@@ -66,13 +66,6 @@ class BusRun {
   void clear() noexcept { size_ = claimed_ = 0; }
 
  private:
-  static void prefetch(const RecordBase& record) noexcept {
-#if defined(__GNUC__)
-    __builtin_prefetch(&record);
-    __builtin_prefetch(reinterpret_cast<const std::byte*>(&record) + 64);
-#endif
-  }
-
   std::array<RecordBase*, longest> records_;
   std::array<EventOutcome, longest> outcomes_;
   std::atomic<std::uint32_t> unclaimed_{0};

@@ -87,13 +87,12 @@ class EventQueue {
     reserve(1);
   }
 
-  /// Adds an event that is younger than all that were ever added. O(1), or O(log runs) for one that begins a run.
-  /// Throws `std::bad_alloc` before anything was done.
-  void push(Record& record) {
+  /// Adds an event that is younger than all that were ever added. O(1), or O(log runs) for one that begins a run: a
+  /// spare one must have been reserved for it.
+  void push(Record& record) noexcept {
     if (Run* const run = open_run(record.rank())) {
       run->insert_before(run->ends, record);
     } else {
-      reserve(1);
       begin_run(record);
     }
     ++size_;

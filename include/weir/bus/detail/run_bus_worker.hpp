@@ -37,7 +37,8 @@ class NextEventAwaiter final : public Cancellable {
       BusAfter after(&home);
       Core::prepare(after);
       const auto now = home.turn_time();
-      const std::lock_guard lock(core_.mutex);
+      core_.mutex.lock_beside();
+      const std::lock_guard lock(core_.mutex, std::adopt_lock);
       next_ = core_.take(worker_, outcome_, now, after);
     }
     if (next_ == Core::Next::none) return false;
