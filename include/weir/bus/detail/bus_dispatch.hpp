@@ -232,6 +232,7 @@ void BusCore<Order>::begin_run(BusWorker& worker, Record& first, TimePoint now) 
   if (options_.quota != 0) more = std::min<std::size_t>(more, options_.quota - std::min(since_oldest_, options_.quota));
   for (; more != 0; --more) {
     Record* const record = queue_.top();
+    if (record) prefetch(*record->next->next);
     if (!record || record->entry != first.entry || !same(record->rank(), first.rank()) || !is_plain(*record)) break;
     queue_.remove(*record);
     worker.run.add(*record);

@@ -12,6 +12,7 @@
 /// So what is in it has been admitted, in the order of its numbers, and nobody can tell that it is not queued yet.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <atomic>
 #include <cstddef>
@@ -26,6 +27,7 @@
 #include <weir/bus/detail/bus_blocks.hpp>
 #include <weir/bus/detail/bus_order.hpp>
 #include <weir/bus/detail/bus_record.hpp>
+#include <weir/core/spin_mutex.hpp>
 #include <weir/core/time_service.hpp>
 
 namespace weir::detail {
@@ -58,14 +60,14 @@ class BusInbox {
     const std::size_t c = Order::class_of(draft.rank);
     const std::size_t place = place_of(topic);
     const std::lock_guard lock(mutex_);
-    TopicEntry* const entry = topics_[place];
-    if (room_[c] == 0 || count_ == size || !entry || entry->text->view() != topic) return false;
+    const auto [text, entry] = topics_[place];
+    if (room_[c] == 0 || count_ == size || !text || text->view() != topic) return false;
     if (limit_ && typename Order::Before()(draft.rank, *limit_)) return false;
     if (stock_ == 0) return false;
     --room_[c];
     ++inside_[c];
     auto* const record = ::new (take_block()) Record(std::move(*draft.event), *entry, nullptr, draft.rank);
-    record->event.admit(id = ++last_id_, now, *entry->text);
+    record->event.admit(id = ++last_id_, now, *text);
     records_[turn_][count_++] = record;
     return true;
   }
@@ -86,7 +88,8 @@ class BusInbox {
       if (!shares[c].open && inside_[c] != 0) return false;
     }
     for (std::size_t c = 0; c < Order::classes; ++c) {
-      room_[c] = shares[c].open && shares[c].room > inside_[c] ? shares[c].room - inside_[c] : 0;
+      const auto room = static_cast<Count>(std::min<std::size_t>(shares[c].room, size));
+      room_[c] = shares[c].open && room > inside_[c] ? room - inside_[c] : 0;
     }
     limit_ = limit;
     hint_.store(true, std::memory_order_relaxed);
@@ -110,7 +113,7 @@ class BusInbox {
   /// Events of this topic may go the short way, as long as its table has made so many sweeps.
   void remember(TopicEntry& entry, std::uint64_t sweeps) noexcept {
     check_topics(sweeps);
-    topics_[place_of(entry.text->view())] = &entry;
+    topics_[place_of(entry.text->view())] = {entry.text.get(), &entry};
   }
   void check_topics(std::uint64_t sweeps) noexcept {
     if (std::exchange(sweeps_, sweeps) != sweeps) topics_ = {};
@@ -142,19 +145,22 @@ class BusInbox {
   static constexpr std::size_t size = 256;
   static constexpr std::size_t ahead = 2;
 
-  std::mutex mutex_;
-  std::atomic<bool> hint_{false};
-  std::array<std::size_t, Order::classes> room_{};
-  std::array<std::size_t, Order::classes> inside_{};
-  std::optional<Rank> limit_;
+  using Count = std::uint32_t;
+
+  // What changes with every event is in one line, and what publishers only read in others.
+  alignas(64) SpinMutex mutex_;
+  Count count_ = 0;
+  Count turn_ = 0;
+  Count stock_ = 0;
+  std::array<Count, Order::classes> room_{};
+  std::array<Count, Order::classes> inside_{};
   EventId last_id_ = 0;
-  std::array<std::array<Record*, size>, 2> records_;
-  std::size_t count_ = 0;
-  std::size_t turn_ = 0;
-  std::array<void*, size> blocks_;
-  std::size_t stock_ = 0;
-  std::array<TopicEntry*, topics> topics_{};
+  alignas(64) std::atomic<bool> hint_{false};
+  std::optional<Rank> limit_;
+  std::array<std::pair<const TopicText*, TopicEntry*>, topics> topics_{};
   std::uint64_t sweeps_ = 0;
+  std::array<std::array<Record*, size>, 2> records_;
+  std::array<void*, size> blocks_;
 };
 
 }  // namespace weir::detail

@@ -129,7 +129,7 @@ inline void prefetch_to_write(const void* where) noexcept {
 #endif
 }
 /// Another thread has written it last.
-inline void prefetch(const RecordBase& record) noexcept {
+inline void prefetch(const EventLink& record) noexcept {
 #if defined(__GNUC__)
   __builtin_prefetch(&record);
   __builtin_prefetch(reinterpret_cast<const std::byte*>(&record) + 64);

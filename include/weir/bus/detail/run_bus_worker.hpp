@@ -167,6 +167,19 @@ class HandlerCalls {
     }
     return nullptr;
   }
+  /// Calls all for an event without the rarer properties; none of them is a coroutine.
+  void call_plain(EventContext& context) {
+    for (BusHandler* const* at = begin_; at != end_ && !is_cut_short() && !worker_.stopped; ++at) {
+      // Rule 6.
+      if (at != begin_) worker_.position.store(static_cast<std::size_t>(at - begin_), std::memory_order_release);
+      if (!is_called(**at)) continue;
+      try {
+        (*at)->call(context);
+      } catch (...) {
+        failed(std::current_exception());
+      }
+    }
+  }
   [[nodiscard]] const CancellationToken& token() const noexcept { return token_; }
   /// What the handler threw. One that was cancelled with its event did not fail.
   void failed(std::exception_ptr error) {
@@ -203,8 +216,11 @@ class HandlerCalls {
   }
   [[nodiscard]] bool ends_here() noexcept {
     if (token_.connected() && token_.cancelled()) worker_.cut_off(Errc::cancelled);
+    return is_cut_short() || worker_.stopped;
+  }
+  [[nodiscard]] bool is_cut_short() noexcept {
     if (worker_.cut.load(std::memory_order_acquire)) cut_short_ = true;
-    return cut_short_ || worker_.stopped;
+    return cut_short_;
   }
   /// Rule 6.
   void tell_position() noexcept {
@@ -245,13 +261,7 @@ void run_plain_events(BusCore<Order>& core, BusWorker& worker) {
   EventContext context(worker);
   do {
     HandlerCalls<Order> calls(core, worker, worker.run.current().event);
-    while (BusHandler* const handler = calls.next()) {
-      try {
-        handler->call(context);
-      } catch (...) {
-        calls.failed(std::current_exception());
-      }
-    }
+    calls.call_plain(context);
     worker.run.set_outcome(calls.end());
   } while (worker.home->spend() && worker.run.claim(worker.position));
 }

@@ -7,21 +7,9 @@
 #include <thread>
 
 #include <weir/channel/detail/asymmetric_fence.hpp>
-
-#if defined(__x86_64__) || defined(__i386__)
-#  include <immintrin.h>
-#endif
+#include <weir/core/spin_mutex.hpp>
 
 namespace weir::detail {
-
-/// A moment in a loop that waits for another thread.
-inline void processor_pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
 
 /// A counter of owners that is shared between threads. The handles of a side are counted by one: whether there are
 /// several stands in one order with the gates (rule 2 of sides.hpp).
@@ -39,35 +27,6 @@ class SharedCounter {
 struct NoMutex {
   void lock() noexcept {}
   void unlock() noexcept {}
-};
-
-/// A lock for critical sections of some tens of nanoseconds: one byte, one read-modify-write. Who finds it taken looks
-/// for a while and then yields its thread, so that a holder that was preempted gets on.
-class SpinMutex {
- public:
-  void lock() noexcept {
-    if (!taken_.exchange(true, std::memory_order_acquire)) [[likely]]
-      return;
-    contend();
-  }
-  void unlock() noexcept { taken_.store(false, std::memory_order_release); }
-
- private:
-  [[gnu::noinline]] void contend() noexcept {
-    constexpr int looks = 64;
-    int looked = 0;
-    do {
-      while (taken_.load(std::memory_order_relaxed)) {
-        if (++looked < looks) {
-          processor_pause();
-        } else {
-          std::this_thread::yield();
-        }
-      }
-    } while (taken_.exchange(true, std::memory_order_acquire));
-  }
-
-  std::atomic<bool> taken_{false};
 };
 
 /// What looks like an atomic, for one thread.
