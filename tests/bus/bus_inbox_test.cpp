@@ -12,6 +12,8 @@
 
 #include <fmt/format.h>
 
+#include <weir/core/spawn.hpp>
+#include <weir/core/this_task.hpp>
 #include <weir/sim/explore.hpp>
 
 #include "support/catch.hpp"
@@ -293,4 +295,26 @@ TEST_CASE("bus inbox: what drops or refuses goes by how many are queued, to the 
   REQUIRE(strict.try_publish("n", 1));
   context.poll();
   CHECK(admitted == 2);
+}
+
+TEST_CASE("bus inbox: it is closed by a drain and by an abort while a worker is busy") {
+  asio::io_context context(1);
+  weir::PriorityEventBus bus(context, {.workers = 1});
+  bool go = false;
+  const auto handler = bus.subscribe("n", [&](weir::EventContext&) -> weir::Task<> {
+    while (!go) co_await weir::yield();
+  });
+  REQUIRE(bus.try_publish("n", 1));
+  for (int turn = 0; turn < 10; ++turn) context.run_one();
+  REQUIRE(bus.try_publish("n", 2));
+  auto draining = bus.drain();
+  weir::spawn(context, std::move(draining), asio::detached);
+  for (int turn = 0; turn < 10; ++turn) context.run_one();
+  CHECK(bus.try_publish("n", 3).error == weir::Errc::bus_closed);
+  bus.abort();
+  CHECK(bus.try_publish("n", 4).error == weir::Errc::bus_closed);
+  CHECK(bus.stats().discarded == 1);
+  go = true;
+  context.run();
+  CHECK(bus.stats().admitted == 2);
 }

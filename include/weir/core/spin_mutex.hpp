@@ -4,23 +4,9 @@
 #include <atomic>
 #include <thread>
 
-#if defined(__x86_64__) || defined(__i386__)
-#  include <immintrin.h>
-#endif
+#include <weir/core/processor.hpp>
 
 namespace weir {
-namespace detail {
-
-/// A moment in a loop that waits for another thread.
-inline void processor_pause() noexcept {
-#if defined(__x86_64__) || defined(__i386__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  asm volatile("yield");
-#endif
-}
-
-}  // namespace detail
 
 /// A lock for critical sections of some tens of nanoseconds: one byte, one read-modify-write. Who finds it taken looks
 /// for a while and then yields its thread, so that a holder that was preempted gets on: nothing that takes long, waits,

@@ -157,7 +157,7 @@ void BusCore<Order>::open_inbox() noexcept {
   if constexpr (has_inbox) {
     const auto shares = inbox_shares();
     if (std::none_of(shares.begin(), shares.end(), [](const auto& share) { return share.open; })) return;
-    inbox_.check_topics(table_.sweeps());
+    inbox_.check_topics(table_.changes());
     const std::optional<Rank> limit = runner_ ? std::optional<Rank>(runner_rank_) : std::nullopt;
     inbox_is_open = inbox_.open(shares, limit, blocks_);
   }
@@ -175,7 +175,8 @@ void BusCore<Order>::keep_inbox_open(BusAfter& after) noexcept {
 template <class Order>
 TopicEntry& BusCore<Order>::find_entry(const Draft& draft, BusAfter& after) {
   TopicEntry& entry = table_.entry(draft.topic.empty() ? draft.event->type() : draft.topic, after.handlers);
-  if constexpr (has_inbox) inbox_.remember(entry, table_.sweeps());
+  // A value that is kept needs memory.
+  if (has_inbox && !entry.keeps) inbox_.remember(entry, table_.changes());
   return entry;
 }
 

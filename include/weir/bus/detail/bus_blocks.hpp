@@ -22,6 +22,11 @@ class BusBlocks {
     void* const kept = take_kept();
     return kept ? kept : ::operator new(Size);
   }
+  /// Null: there is no memory.
+  [[nodiscard]] void* try_take() noexcept {
+    void* const kept = take_kept();
+    return kept ? kept : ::operator new(Size, std::nothrow);
+  }
   /// Null: none is kept.
   [[nodiscard]] void* take_kept() noexcept {
     if (!first_) return nullptr;

@@ -151,10 +151,11 @@ class TopicTable {
   void keep(std::string_view pattern) {
     kept_.emplace_back(pattern);
     for (auto& [text, entry] : entries_) entry.keeps = entry.keeps || topic_matches(pattern, text);
+    ++changes_;
   }
 
-  /// How often entries were forgotten.
-  [[nodiscard]] std::uint64_t sweeps() const noexcept { return sweeps_; }
+  /// How often entries were forgotten, or began to keep values.
+  [[nodiscard]] std::uint64_t changes() const noexcept { return changes_; }
 
   /// Adds a handler to each topic that it is for. O(topics + handlers). Strong guarantee.
   void add(BusHandler& handler, HandlerTrash& trash) {
@@ -241,7 +242,7 @@ class TopicTable {
   /// Forgets the topics of which nothing is queued and nothing runs: a program that makes topics up does not fill the
   /// memory with them.
   void sweep(HandlerTrash& trash) noexcept {
-    ++sweeps_;
+    ++changes_;
     for (auto item = entries_.begin(); item != entries_.end();) {
       if (item->second.events != 0) {
         ++item;
@@ -259,7 +260,7 @@ class TopicTable {
   std::vector<BusHandler*> handlers_;
   std::vector<std::string> kept_;
   std::size_t limit_ = first_limit_;
-  std::uint64_t sweeps_ = 0;
+  std::uint64_t changes_ = 0;
 };
 
 }  // namespace weir::detail

@@ -27,6 +27,7 @@
 #include <weir/bus/detail/bus_blocks.hpp>
 #include <weir/bus/detail/bus_order.hpp>
 #include <weir/bus/detail/bus_record.hpp>
+#include <weir/core/processor.hpp>
 #include <weir/core/spin_mutex.hpp>
 #include <weir/core/time_service.hpp>
 
@@ -79,10 +80,10 @@ class BusInbox {
   template <class Blocks>
   [[nodiscard]] bool open(const Shares& shares, const std::optional<Rank>& limit, Blocks& blocks) noexcept {
     const std::lock_guard lock(mutex_);
-    for (; stock_ != size; ++stock_) {
-      void* const block = blocks.take_kept();
+    while (stock_ != size) {
+      void* const block = stock_ < few ? blocks.try_take() : blocks.take_kept();
       if (!block) break;
-      blocks_[stock_] = block;
+      blocks_[stock_++] = block;
     }
     for (std::size_t c = 0; c < Order::classes; ++c) {
       if (!shares[c].open && inside_[c] != 0) return false;
@@ -110,13 +111,13 @@ class BusInbox {
   // While it is closed, under the lock of the bus.
 
   [[nodiscard]] EventId next_id() noexcept { return ++last_id_; }
-  /// Events of this topic may go the short way, as long as its table has made so many sweeps.
-  void remember(TopicEntry& entry, std::uint64_t sweeps) noexcept {
-    check_topics(sweeps);
+  /// Events of this topic may go the short way, as long as its table has made so many changes.
+  void remember(TopicEntry& entry, std::uint64_t changes) noexcept {
+    check_topics(changes);
     topics_[place_of(entry.text->view())] = {entry.text.get(), &entry};
   }
-  void check_topics(std::uint64_t sweeps) noexcept {
-    if (std::exchange(sweeps_, sweeps) != sweeps) topics_ = {};
+  void check_topics(std::uint64_t changes) noexcept {
+    if (std::exchange(changes_, changes) != changes) topics_ = {};
   }
 
  private:
@@ -143,6 +144,8 @@ class BusInbox {
 
   static constexpr std::size_t topics = 16;
   static constexpr std::size_t size = 256;
+  /// So many are made when there are none: two kilobytes.
+  static constexpr std::size_t few = 16;
   static constexpr std::size_t ahead = 2;
 
   using Count = std::uint32_t;
@@ -158,7 +161,7 @@ class BusInbox {
   alignas(64) std::atomic<bool> hint_{false};
   std::optional<Rank> limit_;
   std::array<std::pair<const TopicText*, TopicEntry*>, topics> topics_{};
-  std::uint64_t sweeps_ = 0;
+  std::uint64_t changes_ = 0;
   std::array<std::array<Record*, size>, 2> records_;
   std::array<void*, size> blocks_;
 };

@@ -12,6 +12,7 @@
 #include <weir/bus/detail/bus_handler.hpp>
 #include <weir/bus/detail/event_queue.hpp>
 #include <weir/core/cancellation.hpp>
+#include <weir/core/processor.hpp>
 
 namespace weir::detail {
 
@@ -120,20 +121,10 @@ struct RecordBase : EventLink {
   EventState* state;
 };
 
-inline void prefetch_to_write(const void* where) noexcept {
-#if defined(__x86_64__)
-  // The builtin only reads ahead unless it is told of the processor; where this is not known it does nothing.
-  asm volatile("prefetchw %0" : : "m"(*static_cast<const char*>(where)));
-#elif defined(__GNUC__)
-  __builtin_prefetch(where, 1);
-#endif
-}
 /// Another thread has written it last.
 inline void prefetch(const EventLink& record) noexcept {
-#if defined(__GNUC__)
-  __builtin_prefetch(&record);
-  __builtin_prefetch(reinterpret_cast<const std::byte*>(&record) + 64);
-#endif
+  prefetch_to_read(&record);
+  prefetch_to_read(reinterpret_cast<const std::byte*>(&record) + 64);
 }
 
 }  // namespace weir::detail

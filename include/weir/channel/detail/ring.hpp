@@ -23,6 +23,7 @@
 #include <utility>
 
 #include <weir/core/always_inline.hpp>
+#include <weir/core/processor.hpp>
 
 namespace weir::detail {
 
@@ -82,7 +83,7 @@ class Ring {
   template <class Construct>
   WEIR_ALWAYS_INLINE bool put(Construct&& construct) {
     const std::uint64_t index = put_.index.load(std::memory_order_relaxed);
-    prefetch_to_write(slot(put_, index));
+    prefetch_ahead(slot(put_, index));
     const bool result = construct(static_cast<void*>(slot(put_, index)));
     put_.index.store(index + 1, std::memory_order_release);
     return result;
@@ -143,17 +144,11 @@ class Ring {
   }
   /// The lines that are put into next were read by the other side, and are in its cache: asked for in time, they come
   /// while other values are put. Past the end of the ring it does no harm.
-  WEIR_ALWAYS_INLINE static void prefetch_to_write(const T* current) noexcept {
+  WEIR_ALWAYS_INLINE static void prefetch_ahead(const T* current) noexcept {
     if constexpr (Sync::concurrent) {
       constexpr std::uintptr_t ahead = 8 * Sync::line;
       const auto address = reinterpret_cast<std::uintptr_t>(current) + ahead;
-#if defined(__GNUC__) && defined(__x86_64__)
-      // The builtin becomes a prefetch for reading unless the compiler is told of a newer processor; older ones take
-      // this for a no-operation.
-      asm volatile("prefetchw %0" : : "m"(*reinterpret_cast<const char*>(address)));
-#elif defined(__GNUC__)
-      __builtin_prefetch(reinterpret_cast<const void*>(address), 1);
-#endif
+      prefetch_to_write(reinterpret_cast<const void*>(address));
     }
   }
   /// Goes on to the next lap, of `slots` slots.
