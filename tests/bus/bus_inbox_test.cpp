@@ -297,24 +297,56 @@ TEST_CASE("bus inbox: what drops or refuses goes by how many are queued, to the 
   CHECK(admitted == 2);
 }
 
-TEST_CASE("bus inbox: it is closed by a drain and by an abort while a worker is busy") {
-  asio::io_context context(1);
-  weir::PriorityEventBus bus(context, {.workers = 1});
+namespace {
+
+/// A bus whose only worker is busy with event 1 until it may go on.
+struct Busy {
+  asio::io_context context{1};
+  weir::PriorityEventBus bus{context, {.workers = 1, .capacity = 2}};
   bool go = false;
-  const auto handler = bus.subscribe("n", [&](weir::EventContext&) -> weir::Task<> {
+  weir::Subscription handler = bus.subscribe("n", [this](weir::EventContext&) -> weir::Task<> {
     while (!go) co_await weir::yield();
   });
-  REQUIRE(bus.try_publish("n", 1));
-  for (int turn = 0; turn < 10; ++turn) context.run_one();
+
+  Busy() {
+    REQUIRE(bus.try_publish("n", 1));
+    some_turns();
+  }
+  void some_turns() {
+    for (int turn = 0; turn < 10; ++turn) context.run_one();
+  }
+  void finish() {
+    go = true;
+    context.poll();
+  }
+};
+
+}  // namespace
+
+TEST_CASE("bus inbox: it is closed by a drain and by an abort while a worker is busy") {
+  Busy busy;
+  weir::PriorityEventBus& bus = busy.bus;
   REQUIRE(bus.try_publish("n", 2));
   auto draining = bus.drain();
-  weir::spawn(context, std::move(draining), asio::detached);
-  for (int turn = 0; turn < 10; ++turn) context.run_one();
+  weir::spawn(busy.context, std::move(draining), asio::detached);
+  busy.some_turns();
   CHECK(bus.try_publish("n", 3).error == weir::Errc::bus_closed);
   bus.abort();
   CHECK(bus.try_publish("n", 4).error == weir::Errc::bus_closed);
   CHECK(bus.stats().discarded == 1);
-  go = true;
-  context.run();
+  busy.finish();
   CHECK(bus.stats().admitted == 2);
+}
+
+TEST_CASE("bus inbox: nobody takes the room that a batch waits for") {
+  Busy busy;
+  REQUIRE(busy.bus.try_publish("n", 2));
+  std::vector<weir::Event> events;
+  for (int n = 3; n <= 4; ++n) events.emplace_back("n", n);
+  auto publishing = busy.bus.publish_batch(std::move(events), weir::BatchMode::atomic);
+  weir::spawn(busy.context, std::move(publishing), [](std::exception_ptr, std::optional<weir::BatchReport>) {});
+  busy.some_turns();
+  CHECK(busy.bus.try_publish("n", 5).error == weir::Errc::queue_full);
+  busy.finish();
+  CHECK(busy.bus.stats().completed == 4);
 }

@@ -142,7 +142,7 @@ void BusCore<Order>::empty_inbox() noexcept {
 template <class Order>
 auto BusCore<Order>::inbox_shares() const noexcept {
   typename BusInbox<Order>::Shares shares;
-  if (closed_ || draining_ || drainers_ || !workers_ || waiting_publishers() != 0) return shares;
+  if (closed_ || draining_ || !workers_ || waiting_publishers() != 0) return shares;
   for (std::size_t i = 0; i < Order::classes; ++i) {
     const Class& c = classes_[i];
     // The other policies are exact.
