@@ -4,10 +4,12 @@
 #include <chrono>
 #include <future>
 #include <string>
+#include <thread>
 #include <vector>
 
 #include <asio/use_future.hpp>
 
+#include <weir/core/processor.hpp>
 #include <weir/core/sync_wait.hpp>
 #include <weir/core/when_all.hpp>
 
@@ -225,4 +227,26 @@ TEST_CASE("bus threads: handlers that come while events flow get the last value,
     CHECK(bus.stats().last_values.delivered >= late);
   }
   pool.join();
+}
+
+TEST_CASE("bus threads: what is published while the worker goes idle is not left lying") {
+  asio::thread_pool pool(1);
+  weir::EventBus bus(pool, {.workers = 1});
+  std::atomic<int> delivered{0};
+  std::atomic<int> disordered{0};
+  const auto handler = bus.subscribe("a", [&](weir::EventContext& event) {
+    if (event.payload<int>() != delivered.load(std::memory_order_relaxed)) ++disordered;
+    ++delivered;
+  });
+  int published = 0;
+  for (int round = 0; round < weir_test::long_stress(50000); ++round) {
+    for (int i = 0; i <= round % 4; ++i) {
+      REQUIRE(bus.try_publish("a", published++));
+      for (int pause = 0; pause < round % 97; ++pause) weir::detail::processor_pause();
+    }
+    // Were one left, nobody would come for it.
+    while (delivered.load() != published) std::this_thread::yield();
+  }
+  CHECK(delivered == published);
+  CHECK(disordered == 0);
 }
