@@ -3,7 +3,8 @@
 /// Rules (the tests of tests/bus break when one of these is broken):
 ///  1. Everything is under one mutex, if nothing else is said. Under it nothing of the users' runs, not even a
 ///     destructor: what is destroyed or told goes into an `After`, which is declared before the lock. No home is posted
-///     under it.
+///     under it. Publishers may leave plain events in an inbox beside it (bus_inbox.hpp); who takes the mutex finds
+///     them queued.
 ///  2. An event is queued (in the queue, or aside in the list of its key), or runs (a worker has it), or has ended.
 ///     Each step is taken by `start`, `end` and `end_queued` alone, which keep the counters; so each event ends once.
 ///  3. A worker takes an event when it holds one of the `workers` places. A handler that waits for its own bus gives
@@ -16,7 +17,8 @@
 ///     sees the other. Where the handler before was a plain function, `join` waits for it, too. For handlers that run
 ///     beside each other `position` is that of the first.
 ///
-/// What it does is in bus_admission.hpp, bus_dispatch.hpp, bus_workers.hpp, bus_subscribers.hpp and bus_end.hpp.
+/// What it does is in bus_admission.hpp, bus_intake.hpp, bus_dispatch.hpp, bus_workers.hpp, bus_subscribers.hpp and
+/// bus_end.hpp.
 #pragma once
 
 #include <algorithm>
@@ -448,5 +450,6 @@ class BusCore final : public BusBase {
 #include <weir/bus/detail/bus_admission.hpp>
 #include <weir/bus/detail/bus_dispatch.hpp>
 #include <weir/bus/detail/bus_end.hpp>
+#include <weir/bus/detail/bus_intake.hpp>
 #include <weir/bus/detail/bus_subscribers.hpp>
 #include <weir/bus/detail/bus_workers.hpp>
