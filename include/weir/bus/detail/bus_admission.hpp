@@ -119,6 +119,7 @@ void BusCore<Order>::enqueue(Record& record, std::size_t index) noexcept {
 
 template <class Order>
 TopicEntry& BusCore<Order>::find_entry(const Draft& draft, BusAfter& after) {
+  if (inbox_is_open) close_inbox();
   TopicEntry& entry = table_.entry(draft.topic.empty() ? draft.event->type() : draft.topic, after.handlers);
   // A value that is kept needs memory.
   if (has_inbox && !entry.keeps) inbox_.remember(entry, table_.changes());

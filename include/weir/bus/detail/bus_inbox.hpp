@@ -61,10 +61,11 @@ class BusInbox {
     const std::size_t c = Order::class_of(draft.rank);
     const std::size_t place = place_of(topic);
     const std::lock_guard lock(mutex_);
+    // First: without room it may be closed, and the rest not ours to look at.
+    if (room_[c] == 0 || count_ == size || stock_ == 0) return false;
     const auto [text, entry] = topics_[place];
-    if (room_[c] == 0 || count_ == size || !text || text->view() != topic) return false;
+    if (!text || text->view() != topic) return false;
     if (limit_ && typename Order::Before()(draft.rank, *limit_)) return false;
-    if (stock_ == 0) return false;
     --room_[c];
     ++inside_[c];
     auto* const record = ::new (take_block()) Record(std::move(*draft.event), *entry, nullptr, draft.rank);
@@ -79,12 +80,15 @@ class BusInbox {
   /// a class that is not open to it any more, and nothing was changed. `blocks`: where it takes its memory from.
   template <class Blocks>
   [[nodiscard]] bool open(const Shares& shares, const std::optional<Rank>& limit, Blocks& blocks) noexcept {
-    const std::lock_guard lock(mutex_);
-    while (stock_ != size) {
-      void* const block = stock_ < few ? blocks.try_take() : blocks.take_kept();
-      if (!block) break;
-      blocks_[stock_++] = block;
+    std::array<void*, size> more;
+    std::size_t count = 0;
+    for (const std::size_t known = known_stock_; known + count != size; ++count) {
+      more[count] = known + count < few ? blocks.try_take() : blocks.take_kept();
+      if (!more[count]) break;
     }
+    const std::lock_guard lock(mutex_);
+    std::copy_n(more.begin(), count, blocks_.begin() + stock_);
+    known_stock_ = stock_ += static_cast<Count>(count);
     for (std::size_t c = 0; c < Order::classes; ++c) {
       if (!shares[c].open && inside_[c] != 0) return false;
     }
@@ -133,6 +137,7 @@ class BusInbox {
   }
   [[nodiscard]] std::span<Record* const> take_all() noexcept {
     inside_ = {};
+    known_stock_ = stock_;
     return {records_[std::exchange(turn_, 1 - turn_)].data(), std::exchange(count_, 0)};
   }
   /// Where a topic is remembered: any of the same place throws it out.
@@ -162,6 +167,8 @@ class BusInbox {
   std::optional<Rank> limit_;
   std::array<std::pair<const TopicText*, TopicEntry*>, topics> topics_{};
   std::uint64_t changes_ = 0;
+  /// Under the lock of the bus: what was there when that last looked. Publishers only take from it.
+  Count known_stock_ = 0;
   std::array<std::array<Record*, size>, 2> records_;
   std::array<void*, size> blocks_;
 };
