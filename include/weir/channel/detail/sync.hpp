@@ -16,7 +16,7 @@ namespace weir::detail {
 class SharedCounter {
  public:
   explicit SharedCounter(std::uint32_t n) noexcept : n_(n) {}
-  std::uint32_t operator++() noexcept { return n_.fetch_add(1, std::memory_order_relaxed) + 1; }
+  std::uint32_t operator++() noexcept { return n_.fetch_add(1, std::memory_order_seq_cst) + 1; }
   std::uint32_t operator--() noexcept { return n_.fetch_sub(1, std::memory_order_seq_cst) - 1; }
   [[nodiscard]] operator std::uint32_t() const noexcept { return n_.load(std::memory_order_seq_cst); }
 
