@@ -106,7 +106,7 @@ class Mutex {
 class Counter {
  public:
   explicit Counter(std::uint32_t n) : n_(n) {}
-  std::uint32_t operator++() { return n_.fetch_add(1, std::memory_order_relaxed) + 1; }
+  std::uint32_t operator++() { return n_.fetch_add(1, std::memory_order_seq_cst) + 1; }
   std::uint32_t operator--() { return n_.fetch_add(static_cast<std::uint32_t>(-1), std::memory_order_seq_cst) - 1; }
   [[nodiscard]] operator std::uint32_t() const { return n_.load(std::memory_order_seq_cst); }
 
