@@ -21,7 +21,7 @@ const std::vector<Scene> every_scene = {
     {.options = {.workers = 1, .capacity = 2}, .leaving = true, .cancelling = true, .from_handler = true},
     {.options = {.workers = 1, .capacity = 2}, .quota = 2, .batch = weir::BatchMode::saga, .failing = true},
     {.options = {.workers = 1, .capacity = 2}, .quota = 1, .batch = weir::BatchMode::independent, .failing = true},
-    {.options = {.workers = 2, .capacity = 2}, .quota = 2, .batch = weir::BatchMode::atomic, .kept = true},
+    {.options = {.workers = 2, .capacity = 2}, .quota = 2, .batch = weir::BatchMode::saga, .kept = true},
     {.options = {.workers = 1, .capacity = 2}, .quota = 2, .leaving = true, .kept = true},
 };
 

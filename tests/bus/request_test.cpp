@@ -174,3 +174,25 @@ TEST_CASE("request: by completion token") {
   sim.run();
   CHECK(got == 2);
 }
+
+TEST_CASE("request: a reply that comes before its requester has heard of the admission is not waited for") {
+  asio::io_context there;
+  asio::io_context here;
+  weir::PriorityEventBus bus(there, {.workers = 1, .capacity = 1});
+  const auto handler = bus.subscribe("asked", [](weir::EventContext& event) -> Task<> {
+    event.reply(7);
+    co_await weir::sleep_for(1h);
+  });
+  bus.try_publish("first", 0);
+  int reply = 0;
+  weir::spawn(here, bus.request<int>("asked", 0), [&reply](const std::exception_ptr&, int value) { reply = value; });
+  // It waits for room, gets it, and is replied to, all before it runs again.
+  here.poll();
+  there.poll();
+  CHECK(reply == 0);
+  here.restart();
+  here.poll();
+  CHECK(reply == 7);
+  bus.abort();
+  there.poll();
+}
