@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <weir/core/sync_wait.hpp>
+#include <weir/core/timeout.hpp>
 #include <weir/core/timer.hpp>
 #include <weir/sim/explore.hpp>
 #include <weir/stream/flow.hpp>
@@ -246,28 +247,37 @@ TEST_CASE("sender strategy: emits wait for their tokens, runs as far as there ar
         }) == paced);
 }
 
-TEST_CASE("sender strategy: what was refused for lack of room costs no token") {
+TEST_CASE("sender strategy: what was refused for lack of room, or given up while it waited, costs no token") {
   // With a capacity of 1 a token is taken, and no room found, again and again.
+  const bool waits = GENERATE(false, true);
   weir::sim::Simulator sim;
   int refused = 0;
+  const auto emit_one = [waits](weir::Emitter<int>& out, int n) -> weir::Task<bool> {
+    if (!waits) co_return out.try_emit(n);
+    co_await out.emit_emplace(n);
+    co_return true;
+  };
+  const auto emit_three = [&](weir::Emitter<int>& out) -> weir::Task<> {
+    for (int i = 0; i < 3 && refused < 1000;) {
+      bool emitted = false;
+      try {
+        emitted = co_await weir::with_timeout(std::chrono::milliseconds(1), emit_one(out, i));
+      } catch (const weir::Error& error) {
+        if (error.code() != weir::Errc::timed_out) throw;
+      }
+      ++(emitted ? i : refused);
+      if (!emitted) co_await weir::sleep_for(std::chrono::milliseconds(1));
+    }
+  };
   auto stream = weir::emits<int>(sim)
                     .capacity(1)
-                    .sender(weir::rate_limited(0.001, 2),
-                            [&refused](weir::Emitter<int>& out) -> weir::Task<> {
-                              for (int i = 0; i < 2;) {
-                                if (out.try_emit(i)) {
-                                  ++i;
-                                } else {
-                                  ++refused;
-                                  co_await weir::sleep_for(std::chrono::milliseconds(1));
-                                }
-                              }
-                            })
+                    .sender(weir::rate_limited(0.001, 3), emit_three)
                     .receiver([](const auto& event) -> weir::Task<> {
                       if (event.data() == 0) co_await weir::sleep_for(std::chrono::milliseconds(10));
                     })
                     .start();
-  CHECK(weir_test::final_of(sim, stream).stats().processed == 2);
+  CHECK(weir_test::final_of(sim, stream).stats().processed == 3);
+  CHECK(refused > 1);
   CHECK(refused < 1000);
 }
 
