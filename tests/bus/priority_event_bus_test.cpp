@@ -1,6 +1,7 @@
 #include <weir/bus/priority_event_bus.hpp>
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -169,6 +170,28 @@ TEST_CASE("priority_event_bus: any ordered priority will do") {
     co_await to.drain();
   }(bus));
   CHECK(log == "1 2 3 3 5 5 5 7 8 9 ");
+}
+
+TEST_CASE("priority_event_bus: any ordered priority, by completion token") {
+  weir::sim::Simulator sim;
+  weir::BasicPriorityEventBus<int> bus(sim, {.workers = 1});
+  std::string log;
+  weir::EventId number = 0;
+  std::optional<weir::EventOutcome> outcome;
+  const auto handler = bus.subscribe("t", note(log));
+  play(sim, [](weir::BasicPriorityEventBus<int>& to, weir::EventId& id, auto& end) -> Task<> {
+    to.async_publish(weir::Event("t", std::string("plain")), 2, [&id](std::exception_ptr, weir::EventId n) { id = n; });
+    co_await weir::sleep_for(10ms);
+    weir::EventTicket ticket;
+    to.async_publish_cancellable(weir::Event("t", std::string("cancellable")), 1,
+                                 [&ticket](std::exception_ptr, weir::EventTicket given) { ticket = given; });
+    co_await weir::sleep_for(10ms);
+    end = co_await ticket.outcome();
+    co_await to.drain();
+  }(bus, number, outcome));
+  CHECK(log == "plain cancellable ");
+  CHECK(number == 1);
+  CHECK(outcome == weir::EventOutcome::completed);
 }
 
 TEST_CASE("priority_event_bus: a token given with the event cancels it, queued or running") {

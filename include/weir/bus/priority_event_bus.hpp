@@ -160,6 +160,27 @@ class BasicPriorityEventBus : public detail::Bus<detail::CustomOrder<Priority, C
                  detail::publish_batch_later(this->core_, this->executor_, std::move(batch), mode, options),
                  static_cast<CompletionToken&&>(token));
   }
+  /// `publish` and `publish_cancellable` so: `void(std::exception_ptr, EventId)`, and with an `EventTicket`. Each
+  /// allocates a task.
+  template <class CompletionToken>
+  auto async_publish(Event event, Priority priority, CompletionToken&& token) {
+    return spawn(this->executor_, publish_later<EventId>(this->core_, std::move(event), std::move(priority), {}),
+                 static_cast<CompletionToken&&>(token));
+  }
+  template <class CompletionToken>
+  auto async_publish_cancellable(Event event, Priority priority, CompletionToken&& token) {
+    return spawn(this->executor_,
+                 publish_later<EventTicket>(this->core_, std::move(event), std::move(priority), detail::new_state()),
+                 static_cast<CompletionToken&&>(token));
+  }
+
+ private:
+  template <class Result>
+  static Task<Result> publish_later(std::shared_ptr<detail::BusCore<Order>> core, Event event, Priority priority,
+                                    detail::EventStateRef state) {
+    detail::PublishAwaiter<Order, Result> publishing(*core, event, std::move(priority), std::move(state));
+    co_return co_await publishing;
+  }
 };
 
 }  // namespace weir
