@@ -294,9 +294,12 @@ class BusCore final : public BusBase {
   void close_inbox() noexcept override;
   void empty_inbox() noexcept override;
   void open_inbox() noexcept override;
-  /// It was open when the worker took the lock.
-  void keep_inbox_open(BusAfter& after) noexcept;
-  [[nodiscard]] auto inbox_shares() const noexcept;
+  /// It was open when the worker took the lock. An event of the class `ended` has ended, and one of `started` started.
+  void keep_inbox_open(std::size_t ended, std::size_t started, BusAfter& after) noexcept;
+  [[nodiscard]] std::optional<Rank> inbox_limit() const noexcept {
+    return runner_ ? std::optional<Rank>(runner_rank_) : std::nullopt;
+  }
+  [[nodiscard]] auto inbox_share(std::size_t index) const noexcept;
   void enqueue_all(std::span<Record* const> records) noexcept;
   [[nodiscard]] TopicEntry& find_entry(const Draft& draft, BusAfter& after);
   /// Whether anything is admitted of who publishes at `by`, if that is known.

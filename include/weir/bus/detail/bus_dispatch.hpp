@@ -8,6 +8,7 @@ namespace weir::detail {
 template <class Order>
 auto BusCore<Order>::take(BusWorker& worker, EventOutcome outcome, TimePoint now, BusAfter& after) noexcept -> Next {
   if (std::exchange(worker.waking, false)) --waking_;
+  const std::size_t ended = worker.class_index;
   if (!worker.run.empty()) {
     end_run(worker, after, now);
   } else if (worker.record) {
@@ -17,7 +18,7 @@ auto BusCore<Order>::take(BusWorker& worker, EventOutcome outcome, TimePoint now
   bool found = start_next(worker, now, after);
   if (inbox_is_open) {
     if (found) {
-      keep_inbox_open(after);
+      keep_inbox_open(ended, worker.class_index, after);
     } else {
       close_inbox();
       found = start_next(worker, now, after);

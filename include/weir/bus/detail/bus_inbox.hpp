@@ -80,25 +80,27 @@ class BusInbox {
   /// a class that is not open to it any more, and nothing was changed. `blocks`: where it takes its memory from.
   template <class Blocks>
   [[nodiscard]] bool open(const Shares& shares, const std::optional<Rank>& limit, Blocks& blocks) noexcept {
-    std::array<void*, size> more;
-    std::size_t count = 0;
-    for (const std::size_t known = known_stock_; known + count != size; ++count) {
-      more[count] = known + count < few ? blocks.try_take() : blocks.take_kept();
-      if (!more[count]) break;
-    }
+    const Supply supply(blocks, known_stock_);
     const std::lock_guard lock(mutex_);
-    std::copy_n(more.begin(), count, blocks_.begin() + stock_);
-    known_stock_ = stock_ += static_cast<Count>(count);
+    take_in(supply);
     for (std::size_t c = 0; c < Order::classes; ++c) {
       if (!shares[c].open && inside_[c] != 0) return false;
     }
-    for (std::size_t c = 0; c < Order::classes; ++c) {
-      const auto room = static_cast<Count>(std::min<std::size_t>(shares[c].room, size));
-      room_[c] = shares[c].open && room > inside_[c] ? room - inside_[c] : 0;
-    }
+    for (std::size_t c = 0; c < Order::classes; ++c) give_room(c, shares[c]);
     limit_ = limit;
     hint_.store(true, std::memory_order_relaxed);
     return true;
+  }
+  /// It is open, and two classes have more room, or are the same.
+  template <class Blocks>
+  void renew(std::size_t one, const Share& for_one, std::size_t other, const Share& for_other,
+             const std::optional<Rank>& limit, Blocks& blocks) noexcept {
+    const Supply supply(blocks, known_stock_);
+    const std::lock_guard lock(mutex_);
+    take_in(supply);
+    give_room(one, for_one);
+    give_room(other, for_other);
+    limit_ = limit;
   }
   /// Takes what is in it, which is to be seen until the next time; it stays as it is.
   [[nodiscard]] std::span<Record* const> take() noexcept {
@@ -125,6 +127,34 @@ class BusInbox {
   }
 
  private:
+  using Count = std::uint32_t;
+
+  static constexpr std::size_t topics = 16;
+  static constexpr std::size_t size = 256;
+  /// So many are made when there are none: two kilobytes.
+  static constexpr std::size_t few = 16;
+  static constexpr std::size_t ahead = 2;
+
+  /// Blocks for what comes next, got before the lock.
+  struct Supply {
+    template <class Blocks>
+    Supply(Blocks& blocks, std::size_t known) noexcept {
+      for (; known + count != size; ++count) {
+        more[count] = known + count < few ? blocks.try_take() : blocks.take_kept();
+        if (!more[count]) break;
+      }
+    }
+    std::array<void*, size> more;
+    std::size_t count = 0;
+  };
+  void take_in(const Supply& supply) noexcept {
+    std::copy_n(supply.more.begin(), supply.count, blocks_.begin() + stock_);
+    known_stock_ = stock_ += static_cast<Count>(supply.count);
+  }
+  void give_room(std::size_t c, const Share& share) noexcept {
+    const auto room = static_cast<Count>(std::min<std::size_t>(share.room, size));
+    room_[c] = room > inside_[c] ? room - inside_[c] : 0;
+  }
   [[nodiscard]] void* take_block() noexcept {
     // Those of the next events: a worker has written them last.
     if (stock_ > ahead) {
@@ -146,14 +176,6 @@ class BusInbox {
     if (topic.empty()) return 0;
     return (topic.size() + 31 * at(topic.size() - 1) + 7 * at(topic.size() / 2)) % topics;
   }
-
-  static constexpr std::size_t topics = 16;
-  static constexpr std::size_t size = 256;
-  /// So many are made when there are none: two kilobytes.
-  static constexpr std::size_t few = 16;
-  static constexpr std::size_t ahead = 2;
-
-  using Count = std::uint32_t;
 
   // What changes with every event is in one line, and what publishers only read in others.
   alignas(64) SpinMutex mutex_;

@@ -29,36 +29,45 @@ void BusCore<Order>::empty_inbox() noexcept {
 }
 
 template <class Order>
-auto BusCore<Order>::inbox_shares() const noexcept {
-  typename BusInbox<Order>::Shares shares;
-  if (closed_ || draining_ || !workers_ || waiting_publishers() != 0) return shares;
-  for (std::size_t i = 0; i < Order::classes; ++i) {
-    const Class& c = classes_[i];
-    // That policy replaces what is queued.
-    if (c.overflow == Overflow::latest || (idle_ && has_place_for(i))) continue;
-    shares[i] = {true, c.capacity > c.stats.queued ? c.capacity - c.stats.queued : 0};
-  }
-  return shares;
+auto BusCore<Order>::inbox_share(std::size_t index) const noexcept {
+  const Class& c = classes_[index];
+  typename BusInbox<Order>::Share share;
+  // That policy replaces what is queued.
+  share.open = c.overflow != Overflow::latest && !(idle_ && has_place_for(index));
+  if (share.open && c.capacity > c.stats.queued) share.room = c.capacity - c.stats.queued;
+  return share;
 }
 
 template <class Order>
 void BusCore<Order>::open_inbox() noexcept {
   if constexpr (has_inbox) {
-    const auto shares = inbox_shares();
-    if (std::none_of(shares.begin(), shares.end(), [](const auto& share) { return share.open; })) return;
+    if (closed_ || draining_ || !workers_ || waiting_publishers() != 0) return;
+    typename BusInbox<Order>::Shares shares;
+    bool any = false;
+    for (std::size_t i = 0; i < Order::classes; ++i) {
+      shares[i] = inbox_share(i);
+      any = any || shares[i].open;
+    }
+    if (!any) return;
     inbox_.check_topics(table_.changes());
-    const std::optional<Rank> limit = runner_ ? std::optional<Rank>(runner_rank_) : std::nullopt;
-    inbox_is_open = inbox_.open(shares, limit, blocks_);
+    inbox_is_open = inbox_.open(shares, inbox_limit(), blocks_);
   }
 }
 
 template <class Order>
-void BusCore<Order>::keep_inbox_open(BusAfter& after) noexcept {
-  inbox_is_open = false;
-  open_inbox();
-  if (inbox_is_open) return;
-  close_inbox();
-  wake_idle(after);
+void BusCore<Order>::keep_inbox_open(std::size_t ended, std::size_t started, BusAfter& after) noexcept {
+  if constexpr (has_inbox) {
+    // All are at work, as before: there is only more room, which is not counted where nobody looks.
+    if (!idle_) {
+      inbox_.renew(ended, inbox_share(ended), started, inbox_share(started), inbox_limit(), blocks_);
+      return;
+    }
+    inbox_is_open = false;
+    open_inbox();
+    if (inbox_is_open) return;
+    close_inbox();
+    wake_idle(after);
+  }
 }
 
 }  // namespace weir::detail
