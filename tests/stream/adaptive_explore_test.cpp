@@ -1,5 +1,8 @@
 #include <weir/stream/strategy/adaptive.hpp>
 
+#include <algorithm>
+#include <chrono>
+
 #include "support/catch.hpp"
 
 #include "stream/scene.hpp"
@@ -96,5 +99,37 @@ TEST_CASE("adaptive: errors, timeouts and a sender that throws lose nothing") {
         scene_of(options, restless(), Action::none, [](Scene&, const SceneFinal& final, weir::sim::Simulator&) {
           ensure(final.outcome() == weir::Outcome::timed_out, "timed out");
         })));
+  }
+}
+
+TEST_CASE("adaptive: with batches, cancelled at each level, dropped and destroyed at every step") {
+  SceneOptions options = many();
+  options.pausing_sender = true;
+  const weir::Adaptive how = restless();
+  std::size_t largest = 0;
+  REQUIRE_NOTHROW(explore_strategy(
+      how.batched(3, std::chrono::milliseconds(2)),
+      [&](Scene& scene, const SceneFinal& final, weir::sim::Simulator&) {
+        ensure(scene.record.at_once <= 9 && final.stats().workers <= 3, "three times three at a time");
+        for (const auto& step : how.trace()) largest = std::max(largest, step.to.batch);
+      },
+      options));
+  CHECK(largest > 1);
+}
+
+TEST_CASE("adaptive: with batches, a failed one is counted as a unit, and the rest is processed") {
+  for (const bool waiting : {false, true}) {
+    SceneOptions options = many();
+    options.waiting_receiver = waiting;
+    options.failing = 4;
+    options.on_error = weir::continue_;
+    REQUIRE_NOTHROW(weir::sim::explore(
+        scene_of(options, restless().batched(3, std::chrono::milliseconds(2)), Action::none,
+                 [](Scene& scene, const SceneFinal& final, weir::sim::Simulator&) {
+                   ensure(final.outcome() == weir::Outcome::completed, "it completes");
+                   ensure(final.stats().failed >= 1 && final.stats().failed <= 3, "one batch failed");
+                   ensure(final.stats().failed + final.stats().processed == 10, "and no other");
+                   ensure(std::ranges::find(scene.record.ended, 4) == scene.record.ended.end(), "with the fourth");
+                 })));
   }
 }
