@@ -228,7 +228,7 @@ class Round {
       const std::uint32_t now = progress();
       quiet = now == seen ? quiet + 1 : 0;
       seen = now;
-      if (quiet >= 100 && !ended_ && arrived_.load() == thread_count) {
+      if (quiet >= 10 && !ended_ && arrived_.load() == thread_count) {
         // What was posted before a probe runs before it. Twice, for those that a probe overtook while they ran.
         probe(watch);
         probe(watch);
