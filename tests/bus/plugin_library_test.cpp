@@ -43,8 +43,10 @@ struct Round {
 };
 
 /// Loads a plugin, lets it work, takes it back and unloads it.
-Round load_and_unload(weir::PriorityEventBus& bus, const char* path, const char* name) {
+Round load_and_unload(weir::PriorityEventBus& bus, const char* path, const char* name,
+                      const std::atomic<std::uint64_t>& answers) {
   Round round;
+  const std::uint64_t before = answers;
   void* const library = ::dlopen(path, RTLD_NOW | RTLD_LOCAL);
   if (!library) {
     round.error = ::dlerror();
@@ -55,7 +57,9 @@ Round load_and_unload(weir::PriorityEventBus& bus, const char* path, const char*
   {
     weir::PluginScope scope(bus, name, {.quota = 16});
     start(scope, tally);
-    while (tally.calls < 20 || tally.ticks < 2 || tally.published < 20) std::this_thread::yield();
+    while (tally.calls < 20 || tally.ticks < 2 || tally.published < 20 || answers == before) {
+      std::this_thread::yield();
+    }
     round.was_mapped = is_mapped(path);
     const auto report = scope.async_close(10s, asio::use_future).get();
     tally.gone = true;
@@ -90,10 +94,10 @@ TEST_CASE("plugin_library: two plugins are loaded, taken back and really unmappe
     const auto nosy = bus.subscribe(">", [](weir::EventContext&) {}, {.phase = 1});
     std::atomic<bool> done = false;
     auto publishing = weir::spawn(pool, publish_all_the_while(bus, done), asio::use_future);
-    const auto repeat = [&bus, rounds](const char* path, const char* name) {
+    const auto repeat = [&bus, &answers, rounds](const char* path, const char* name) {
       Round last;
       for (int i = 0; i < rounds; ++i) {
-        last = load_and_unload(bus, path, name);
+        last = load_and_unload(bus, path, name, answers);
         if (!last.complete || last.is_mapped || last.alive != 0) break;
       }
       return last;

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <array>
 #include <chrono>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -136,7 +137,10 @@ void a_million(Order order, Strategy strategy) {
                     .start();
   context.run();
   check(weir::sync_wait(stream.final_event()), seen, events, order);
-  CHECK(seen.allocated == 1);
+  // What one decides by the clock it writes down: on a busy machine that goes on for long, but not for each event.
+  constexpr bool decides = std::same_as<Strategy, weir::Adaptive> || std::same_as<Strategy, weir::AdaptiveBatched>;
+  CHECK(seen.allocated >= 1);
+  CHECK(seen.allocated <= (decides ? 200 : 1));
 }
 
 template <class Strategy>
