@@ -129,14 +129,6 @@ class BusWorld {
     bus_.reset();
   }
 
-  struct Publishing {
-    explicit Publishing(int& n) : left(n) { ++left; }
-    Publishing(const Publishing&) = delete;
-    Publishing& operator=(const Publishing&) = delete;
-    ~Publishing() { --left; }
-    int& left;
-  };
-
   [[nodiscard]] weir::Event event_of(int id, Priority priority) {
     weir::Event event("t.a", Item(id, ledger_), priority);
     if (scene_.keyed) event.key("k");

@@ -39,6 +39,15 @@ class Roots {
   std::vector<std::unique_ptr<Root<>>> all_;
 };
 
+/// One of those that publish, while it lives.
+struct Publishing {
+  explicit Publishing(int& n) : left(n) { ++left; }
+  Publishing(const Publishing&) = delete;
+  Publishing& operator=(const Publishing&) = delete;
+  ~Publishing() { --left; }
+  int& left;
+};
+
 /// The bus's own task holds what it needs.
 inline weir::Task<> wait_for(weir::Task<weir::DrainReport> draining) { co_await std::move(draining); }
 
