@@ -12,6 +12,8 @@
 
 #include <weir/core/root_registry.hpp>
 
+#include "support/long_turn.hpp"
+
 using namespace weir_test;
 
 TEST_CASE("home: runs what is handed over in the order of arrival, with one post") {
@@ -104,6 +106,38 @@ TEST_CASE("home: a spent budget posts again and lets others run, without losing 
   home.run();
   CHECK_FALSE(first);
   CHECK_FALSE(second);
+  home.release();
+}
+
+TEST_CASE("home: a spent budget is given again while the turn is short, and never after that") {
+  if (!weir_test::turns_have_time()) return;
+  asio::io_context context;
+  Log log;
+  auto& home = *new ManualHome(context, 2);
+  Step step(log, "step");
+  CHECK_FALSE(home.renew());
+  bool renewed = false;
+  bool spent = true;
+  bool after_long = true;
+  bool looked = true;
+  step.then = [&] {
+    spent = home.spend();
+    renewed = home.renew() && home.spend();
+    home.renew_if_due();
+    weir_test::outlast_a_turn();
+    home.look_at_time();
+    looked = home.spend();
+    after_long = home.renew();
+  };
+  // The machine may take the processor away for as long as a turn.
+  for (int tries = 0; tries < 1000 && !renewed; ++tries) {
+    home.resume_later(step);
+    home.run();
+    CHECK_FALSE(spent);
+    CHECK_FALSE(looked);
+    CHECK_FALSE(after_long);
+  }
+  CHECK(renewed);
   home.release();
 }
 

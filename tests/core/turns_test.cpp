@@ -5,7 +5,10 @@
 #include <vector>
 
 #include <weir/core/spawn.hpp>
+#include <weir/core/this_task.hpp>
 #include <weir/core/timer.hpp>
+
+#include "support/long_turn.hpp"
 
 using weir::Errc;
 using weir::Task;
@@ -38,7 +41,70 @@ std::size_t longest_run(const std::vector<int>& order) {
   return longest;
 }
 
+/// The same for two that compute for longer than a turn, and then await what `pause` makes.
+template <class Pause>
+std::vector<int> computing(asio::io_context& context, Pause pause) {
+  std::vector<int> order;
+  for (int which = 0; which < 2; ++which) {
+    weir::spawn(context, [&order, which, pause]() -> Task<> {
+      for (int i = 0; i < 5; ++i) {
+        order.push_back(which);
+        weir_test::outlast_a_turn();
+        co_await pause();
+      }
+    });
+  }
+  context.run();
+  return order;
+}
+
 }  // namespace
+
+TEST_CASE("turns: one that has lasted long is over at the next yield", "[turns]") {
+  if (!weir_test::turns_have_time()) return;
+  asio::io_context context;
+  const std::vector<int> by_turns{0, 1, 0, 1, 0, 1, 0, 1, 0, 1};
+  CHECK(computing(context, [] { return weir::yield(); }) == by_turns);
+  context.restart();
+  CHECK(computing(context, [] { return weir::yield_when_due(); }) == by_turns);
+}
+
+TEST_CASE("turns: those that don't go by time end by their budget alone", "[turns]") {
+  asio::io_context context;
+  weir::set_turns(context, {.by_time = false});
+  const std::vector<int> one_by_one{0, 0, 0, 0, 0, 1, 1, 1, 1, 1};
+  CHECK(computing(context, [] { return weir::yield(); }) == one_by_one);
+  context.restart();
+  CHECK(computing(context, [] { return weir::yield_when_due(); }) == one_by_one);
+}
+
+TEST_CASE("turns: yield_when_due is cancelled as any wait is, and lets others run when the budget is spent",
+          "[turns]") {
+  asio::io_context context;
+  weir::set_turns(context, {.budget = 4});
+  Errc code{};
+  weir::spawn(context, [&]() -> Task<> {
+    (co_await weir::this_task::home()).scope().cancel();
+    try {
+      co_await weir::yield_when_due();
+    } catch (const weir::Error& error) {
+      code = static_cast<Errc>(error.code().value());
+    }
+  });
+  std::vector<int> order;
+  for (int which = 0; which < 2; ++which) {
+    weir::spawn(context, [&order, which]() -> Task<> {
+      for (int i = 0; i < 20; ++i) {
+        order.push_back(which);
+        co_await weir::yield_when_due();
+      }
+    });
+  }
+  context.run();
+  CHECK(code == Errc::cancelled);
+  CHECK(order.size() == 40);
+  CHECK(longest_run(order) <= 4);
+}
 
 TEST_CASE("turns: a root gives way after as many resumptions as its budget", "[turns]") {
   asio::io_context context;

@@ -90,6 +90,16 @@ class Home {
   /// On the home: counts one operation that was done at once. False when the coroutine has had its turn and should let
   /// others run (`resume_here` and suspend).
   [[nodiscard]] bool spend() noexcept { return --budget_ > 0; }
+  /// On the home, when `spend` said false: gives the budget again if the turn has not lasted long. For operations that
+  /// nobody else could do instead; where others wait to do the same, it is their turn.
+  [[nodiscard]] bool renew() noexcept;
+  /// On the home, before `spend`: the same, if the next would be the last.
+  void renew_if_due() noexcept {
+    if (budget_ <= 1) [[unlikely]]
+      static_cast<void>(renew());
+  }
+  /// On the home, before `spend`: the turn is over once it has lasted long. For operations that are few and long.
+  void look_at_time() noexcept;
   /// How long an operation may wait for another thread on this one before it suspends, in pauses of the processor. 0
   /// where no other thread is to be expected.
   [[nodiscard]] std::uint32_t patience() const noexcept {
@@ -160,11 +170,14 @@ class Home {
     bool plain = false;
     /// Whether it may run whom it woke itself (see `wake_along`).
     bool takes_along = true;
+    /// Whether turns go by time as well (see `TurnOptions::by_time`).
+    bool by_time = true;
   };
   Home(asio::execution_context& context, const Traits& traits) noexcept
       : plain_(traits.plain),
         // With turns of one step there is no time left for it; in the simulator it must not depend on the clock.
         takes_along_(traits.takes_along && traits.plain && traits.budget > 1),
+        by_time_(traits.by_time && traits.budget > 1),
         limit_(traits.budget),
         patience_(traits.patience),
         context_(context) {}
@@ -219,6 +232,8 @@ class Home {
     Home* owed = nullptr;
     Home** owed_end = &owed;
     int budget = 0;
+    /// In ticks; 0 where turns don't go by time.
+    std::uint64_t began = 0;
 
     void push_owed(Home& home) noexcept {
       home.wake_next_ = nullptr;
@@ -263,6 +278,7 @@ class Home {
   std::atomic<bool> cancel_requested_{false};
   const bool plain_;
   const bool takes_along_;
+  const bool by_time_;
   bool returned_ = false;
   bool finished_ = false;
   int limit_;

@@ -84,6 +84,8 @@ class RootRegistry final : public asio::execution_context::service {
 
   void set_runs_woken(bool runs) noexcept { runs_woken_ = runs; }
   [[nodiscard]] bool runs_woken() const noexcept { return runs_woken_; }
+  void set_turns_by_time(bool by_time) noexcept { turns_by_time_ = by_time; }
+  [[nodiscard]] bool turns_by_time() const noexcept { return turns_by_time_; }
 
   /// Calls `visit(home)` for each root that has not finished, the newest first. Only while none of them runs.
   template <class Visit>
@@ -117,6 +119,7 @@ class RootRegistry final : public asio::execution_context::service {
   int budget_ = 256;
   std::optional<std::uint32_t> patience_;
   bool runs_woken_ = true;
+  bool turns_by_time_ = true;
 };
 
 }  // namespace weir

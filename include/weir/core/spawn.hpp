@@ -139,8 +139,8 @@ class Root final : public Home {
   };
 
   Root(const Executor& executor, RootRegistry& registry, Handler&& handler)
-      : Home(context_of(executor),
-             {registry.budget(), registry.patience(threads_of(executor)), is_plain(executor), registry.runs_woken()}),
+      : Home(context_of(executor), {registry.budget(), registry.patience(threads_of(executor)), is_plain(executor),
+                                    registry.runs_woken(), registry.turns_by_time()}),
         executor_(executor),
         work_(asio::prefer(executor, asio::execution::outstanding_work.tracked)),
         handler_(std::move(handler)),

@@ -1,4 +1,5 @@
-/// Waiting for a time: `sleep_for`, `sleep_until`, `Timer`, and `yield`, which waits for nothing but its turn.
+/// Waiting for a time: `sleep_for`, `sleep_until`, `Timer`; and `yield` and `yield_when_due`, which wait for nothing
+/// but their turn.
 ///
 /// All of it goes through the `TimeService` of the execution context, and so follows the simulator's clock. A wait
 /// allocates nothing; it costs one lock and a place in the queue of deadlines, O(log n) amortised.
@@ -123,12 +124,25 @@ class YieldAwaiter {
     promise_ = &promise;
   }
   [[nodiscard]] bool await_ready() const noexcept { return false; }
-  // `resume_here` would go ahead of what was posted to the home before.
-  void await_suspend(std::coroutine_handle<>) noexcept { promise_->home().resume_later(promise_->resumable()); }
+  void await_suspend(std::coroutine_handle<>) noexcept {
+    Home& home = promise_->home();
+    home.look_at_time();
+    // `resume_here` would go ahead of what was posted to the home before.
+    home.resume_later(promise_->resumable());
+  }
   void await_resume() const noexcept {}
 
- private:
+ protected:
   Promise* promise_ = nullptr;
+};
+
+class YieldWhenDueAwaiter : public YieldAwaiter {
+ public:
+  [[nodiscard]] bool await_ready() const noexcept {
+    Home& home = promise_->home();
+    home.look_at_time();
+    return home.spend();
+  }
 };
 
 }  // namespace detail
@@ -145,9 +159,14 @@ template <class Rep, class Period>
   return detail::SleepAwaiter(when);
 }
 
-/// Lets everything else that is ready on this home run first, and, when the home has had its turn, other homes too.
-/// Throws `Error(Errc::cancelled)` if the scope is cancelled already: a loop that yields can be cancelled.
+/// Lets everything else that is ready on this home run first, and, when the home has had its turn (see `TurnOptions`),
+/// other homes too. Throws `Error(Errc::cancelled)` if the scope is cancelled already: a loop that yields can be
+/// cancelled.
 [[nodiscard]] inline AwaitableOf<void> auto yield() noexcept { return detail::YieldAwaiter(); }
+
+/// The same, but only when the home has had its turn; otherwise it goes on at once, for some 10 ns: for loops that
+/// compute, each time round.
+[[nodiscard]] inline AwaitableOf<void> auto yield_when_due() noexcept { return detail::YieldWhenDueAwaiter(); }
 
 /// A time that can be moved while others wait for it. It belongs to one root: all of its functions, its destructor
 /// included, are called by the coroutines of the root that waits, which run one at a time; to stop a wait from

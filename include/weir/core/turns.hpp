@@ -13,8 +13,8 @@ namespace weir {
 /// Trivially destructible, so that it can be given in braces.
 struct TurnOptions {
   /// How many resumptions and operations done at once a root, with what it wakes to run right after it, may make in one
-  /// turn; then it goes to the end of the executor's queue. From 1. A low one is fair, a high one is fast: at 256 the
-  /// turn of a coroutine whose channel is always ready is over after some microseconds.
+  /// turn; then it goes to the end of the executor's queue. From 1. A low one is fair, a high one is fast. See
+  /// `by_time`.
   int budget = 256;
   /// How long an operation of a channel may look for a thread on the other side before it suspends, in pauses of the
   /// processor (10 to 50 ns each). Not given: 512 where the executor says that several threads run it (see
@@ -26,6 +26,11 @@ struct TurnOptions {
   /// for once, after it was quick for a while, keeps the woken one waiting meanwhile, though another thread may be
   /// free. Turn it off where a coroutine may block its thread for what another one of the same context does.
   bool run_woken = true;
+  /// Whether turns go by time as well, where a processor's counter tells it for next to nothing (x86). The sender
+  /// of a stream, and who is alone on its side of a channel, has its budget again until the turn has lasted some 25 to
+  /// 50 microseconds; and a worker of a stream, whose operations may take long, gives way after that, as does `yield`.
+  /// The simulator's never do.
+  bool by_time = true;
 };
 
 /// Sets the turns of the roots that are spawned from now on in a context (or in that of an executor). The defaults are
@@ -38,6 +43,7 @@ void set_turns(E&& executor, TurnOptions options) {
   registry.set_budget(options.budget);
   registry.set_patience(options.patience);
   registry.set_runs_woken(options.run_woken);
+  registry.set_turns_by_time(options.by_time);
 }
 
 }  // namespace weir

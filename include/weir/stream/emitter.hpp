@@ -89,6 +89,7 @@ class [[nodiscard("co_await it: nothing is emitted before. A plain function can'
       return attach_to_hook(promise);
     try {
       if (core_.level() != 0) throw Error(Errc::cancelled);
+      promise.home().renew_if_due();
       send_.attach(promise);
     } catch (...) {
       give_back();

@@ -72,6 +72,10 @@ class ChannelAtOnce : public ChannelDelivery<T, Sync> {
     return hold ? hold->take_some(max, use) : 0;
   }
 
+  /// Whether nobody else could work on the side instead of the handle that asks.
+  [[nodiscard]] bool sends_alone() const noexcept { return sides_.senders <= 1; }
+  [[nodiscard]] bool receives_alone() const noexcept { return sides_.receivers <= 1; }
+
   [[nodiscard]] bool linger_for_room(std::uint32_t pauses) noexcept { return sides_.linger_for_room(pauses); }
   [[nodiscard]] bool linger_for_value(std::uint32_t pauses) noexcept { return sides_.linger_for_value(pauses); }
 

@@ -14,7 +14,7 @@ namespace weir {
 namespace detail {
 
 /// How time goes by, for guesses only; always 0 where it cannot be told in a few nanoseconds. Then nobody ever shows
-/// that it suspends soon, and all who are woken are posted.
+/// that it suspends soon, and all who are woken are posted; and turns go by their budget alone.
 [[nodiscard]] inline std::uint64_t ticks() noexcept {
 #if defined(__x86_64__) || defined(__i386__)
   return __rdtsc();
@@ -24,6 +24,9 @@ namespace detail {
 }
 /// Some five to ten microseconds: about what it takes until a sleeping thread that was woken for somebody runs it.
 inline constexpr std::uint64_t ticks_worth_a_post = 20000;
+/// Some 25 to 50 microseconds: so long that posting the next turn is little beside it, and so short that nobody minds
+/// to wait for a few of them.
+inline constexpr std::uint64_t ticks_of_a_turn = 100000;
 
 }  // namespace detail
 
@@ -42,6 +45,7 @@ inline bool Home::run_one() noexcept {
 inline void Home::drain() noexcept {
   Along along;
   along.budget = limit_;
+  if (by_time_) along.began = detail::ticks();
   drain_own(along, true);  // this home may be gone after that
   while (along.first || along.owed) {
     if (along.first) {
@@ -92,6 +96,17 @@ inline void Home::drain_owed(Along& along) noexcept {
   retain();
   posting_.fetch_add(1, std::memory_order_acq_rel);
   submit();
+}
+
+[[gnu::noinline]] inline bool Home::renew() noexcept {
+  if (!running_ || running_->began == 0 || detail::ticks() - running_->began > detail::ticks_of_a_turn) return false;
+  budget_ = limit_;
+  return true;
+}
+
+inline void Home::look_at_time() noexcept {
+  if (!running_ || running_->began == 0 || detail::ticks() - running_->began <= detail::ticks_of_a_turn) return;
+  budget_ = 0;
 }
 
 inline void Home::note_turn() noexcept {

@@ -12,6 +12,7 @@
 #include <utility>
 
 #include <weir/channel/channel.hpp>
+#include <weir/core/processor.hpp>
 #include <weir/core/task.hpp>
 #include <weir/core/with_cancellation.hpp>
 #include <weir/stream/detail/recovery.hpp>
@@ -32,6 +33,9 @@ class EventRun : protected Recovery<Pipeline> {
   using Inserter = RunInserter<Buffer, Element>;
   /// A run of quick events.
   static constexpr EventTime::duration longest = std::chrono::microseconds(20);
+  /// One of few events, and so short that it pays to let more pile up before the next is taken.
+  static constexpr std::size_t sparse_run = 16;
+  static constexpr EventTime::duration sparse_time = std::chrono::microseconds(1);
 
   using Recovery::count;
   using Recovery::counters_;
@@ -72,6 +76,8 @@ class EventRun : protected Recovery<Pipeline> {
     if (run_started_ != EventTime()) {
       const auto per_event = (planned_ - run_started_) / static_cast<std::ptrdiff_t>(run_length_);
       quick_ = per_event < longest / 2;
+      sparse_ =
+          run_length_ < sparse_run && pipeline_->run_limit() >= sparse_run && planned_ - run_started_ < sparse_time;
       if (run_length_ == plan_) plan_ = std::min(plan_ * 2, pipeline_->run_limit());
       if (per_event > per_event.zero()) {
         plan_ = std::clamp<std::size_t>(static_cast<std::size_t>(longest / per_event), 1, plan_);
@@ -126,6 +132,7 @@ class EventRun : protected Recovery<Pipeline> {
   /// When a fetch began that did not wait.
   EventTime planned_{};
   bool quick_ = false;
+  bool sparse_ = false;
   std::optional<event_type> current_;
   Buffer run_;
 
@@ -138,7 +145,12 @@ class EventRun : protected Recovery<Pipeline> {
     Fetch(const Fetch&) = delete;
     Fetch& operator=(const Fetch&) = delete;
 
-    void attach(Promise& promise) { receive_.attach(promise); }
+    void attach(Promise& promise) {
+      Home& home = promise.home();
+      home.look_at_time();
+      if (run_.sparse_ && home.patience() != 0) let_pile_up();
+      receive_.attach(promise);
+    }
     [[nodiscard]] bool await_ready() { return receive_.await_ready(); }
     void await_suspend(std::coroutine_handle<> handle) noexcept {
       run_.planned_ = EventTime();
@@ -151,6 +163,12 @@ class EventRun : protected Recovery<Pipeline> {
     }
 
    private:
+    /// Who is as fast as the sender takes events one by one, and each time the line that the sender writes next.
+    static void let_pile_up() noexcept {
+      constexpr int pauses = 16;
+      for (int i = 0; i < pauses; ++i) processor_pause();
+    }
+
     EventRun& run_;
     typename decltype(std::declval<const ChannelReceiver<Element>&>().receive_some(std::declval<Inserter>(),
                                                                                    1))::awaiter_type receive_;

@@ -273,6 +273,8 @@ class AdaptiveBatched {
         co_await Control::ParkOperation(*control);
         last = drain.now();
       }
+      // Before it takes the turn, in which nobody else gathers.
+      co_await yield_when_due();
       turn.emplace(co_await detail::StreamTurn::TakeOperation(*turns));
       batch.limit_to(control->batch());
       if (!co_await batch.gather()) co_return;

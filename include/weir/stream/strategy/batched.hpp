@@ -97,6 +97,8 @@ class Batched {
     EventBatch<D> batch(drain, drain.kept() + 1);
     std::optional<detail::StreamTurnHeld> turn;
     for (;;) {
+      // Before it takes the turn, in which nobody else gathers.
+      co_await yield_when_due();
       if (turns) turn.emplace(co_await detail::StreamTurn::TakeOperation(*turns));
       if (!co_await batch.gather()) co_return;
       if (how.waits() && !batch.full()) {

@@ -1,0 +1,100 @@
+// How long a coroutine goes on with operations that are done at once.
+#include <weir/channel/channel.hpp>
+
+#include "support/catch.hpp"
+
+#include <algorithm>
+#include <cstddef>
+#include <optional>
+#include <vector>
+
+#include <weir/core/spawn.hpp>
+#include <weir/core/turns.hpp>
+
+#include "support/long_turn.hpp"
+
+namespace {
+
+using weir::Task;
+
+constexpr int budget = 8;
+constexpr int values = 64;
+
+/// The most values that one of two senders put in one turn, each into a channel of its own, of which others may hold
+/// the sending end too.
+int longest_turn_of_senders(bool by_time, bool alone) {
+  asio::io_context context;
+  weir::set_turns(context, {.budget = budget, .by_time = by_time});
+  int last = -1;
+  int run = 0;
+  int longest = 0;
+  std::vector<weir::ChannelReceiver<int>> receivers;
+  std::vector<weir::ChannelSender<int>> others;
+  for (int which = 0; which < 2; ++which) {
+    auto [tx, rx] = weir::make_channel<int>(context.get_executor(), {.capacity = 2 * values});
+    receivers.push_back(std::move(rx));
+    if (!alone) others.push_back(tx);
+    weir::spawn(context, [&, which, end = std::move(tx)]() -> Task<> {
+      for (int i = 0; i < values; ++i) {
+        run = last == which ? run + 1 : 1;
+        last = which;
+        longest = std::max(longest, run);
+        co_await end.send_emplace(i);
+      }
+    });
+  }
+  context.run();
+  return longest;
+}
+
+/// The same of two receivers.
+int longest_turn_of_receivers(bool by_time, bool alone) {
+  asio::io_context context;
+  weir::set_turns(context, {.budget = budget, .by_time = by_time});
+  int last = -1;
+  int run = 0;
+  int longest = 0;
+  std::vector<weir::ChannelSender<int>> senders;
+  std::vector<weir::ChannelReceiver<int>> others;
+  for (int which = 0; which < 2; ++which) {
+    auto [tx, rx] = weir::make_channel<int>(context.get_executor(), {.capacity = values});
+    for (int i = 0; i < values; ++i) REQUIRE(tx.try_send(i));
+    senders.push_back(std::move(tx));
+    if (!alone) others.push_back(rx);
+    weir::spawn(context, [&, which, end = std::move(rx)]() -> Task<> {
+      for (int i = 0; i < values; ++i) {
+        run = last == which ? run + 1 : 1;
+        last = which;
+        longest = std::max(longest, run);
+        const auto value = co_await end.receive();
+        CHECK(value.has_value());
+      }
+    });
+  }
+  context.run();
+  return longest;
+}
+
+/// The machine may take the processor away for as long as a turn.
+template <class Measure>
+bool comes_to(int wanted, Measure measure) {
+  for (int tries = 0; tries < 1000; ++tries) {
+    if (measure() == wanted) return true;
+  }
+  return false;
+}
+
+}  // namespace
+
+TEST_CASE("channel turns: who shares its side gives way after its budget, and so does everybody without time") {
+  CHECK(longest_turn_of_senders(true, false) <= budget);
+  CHECK(longest_turn_of_senders(false, true) <= budget);
+  CHECK(longest_turn_of_receivers(true, false) <= budget);
+  CHECK(longest_turn_of_receivers(false, true) <= budget);
+}
+
+TEST_CASE("channel turns: who is alone on its side goes on while the turn is short") {
+  if (!weir_test::turns_have_time()) return;
+  CHECK(comes_to(values, [] { return longest_turn_of_senders(true, true); }));
+  CHECK(comes_to(values, [] { return longest_turn_of_receivers(true, true); }));
+}
