@@ -276,6 +276,26 @@ TEST_CASE("hill climb: it finds the batch size as well") {
   CHECK(run.concurrency() <= 5);
 }
 
+TEST_CASE("hill climb: it finds that more workers pay only in larger batches") {
+  HillClimb::Limits both = limits(4);
+  both.most.batch = 512;
+  // To take a batch is one's own, and the slower the more want to; what it holds is worked on side by side.
+  const Workload crowding = [](AdaptivePoint p) {
+    const double batch = static_cast<double>(p.batch);
+    const double workers = static_cast<double>(p.concurrency);
+    const double take = 4e-7 * workers;
+    const double work = 2e-7 * batch;
+    return Response{batch / std::max(take, (take + work) / std::min(workers, 2.0)), std::min(workers, 2.0)};
+  };
+  CHECK(crowding({2, 1}).rate < crowding({1, 1}).rate);
+  Run run(both);
+  run.settle(crowding, 120);
+  REQUIRE(run.resting());
+  INFO(run.concurrency() << " x " << run.batch());
+  CHECK(run.concurrency() == 2);
+  CHECK(crowding({run.concurrency(), run.batch()}).rate >= 0.85 * crowding({2, 512}).rate);
+}
+
 TEST_CASE("hill climb: when events take longer it tries less first") {
   for (const bool suffers : {false, true}) {
     Run run(limits(128));

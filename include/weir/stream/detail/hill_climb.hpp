@@ -6,6 +6,8 @@
 /// geometric middle of what is left, until the bracket is narrow; then the same downwards. More is better only if the
 /// throughput grows by `gain`; less is better as soon as the throughput is not worse by half of that than the best that
 /// was seen. So it ends at the least that gives nearly the best throughput, and what it gives away stays bounded.
+/// Where one dimension has moved by half since the other was looked at, that one is looked at upwards once more: more
+/// workers are no better as long as batches are so small that taking them is most of the work.
 ///
 /// How it stays calm. At the end of a climb it rests, looks at its neighbours only, and rests twice as long each time
 /// they are no better: from an eighth of `cooling`, or as long as makes a look cheap, to eight times that. It climbs
@@ -188,6 +190,7 @@ class HillClimb {
   /// When more fail than this there is nothing to be found by looking around.
   static constexpr double most_failures = 0.5;
   static constexpr int longest_look = 6;
+  static constexpr int most_rounds = 4;
   static constexpr double slower_by_far = 3;
   static constexpr double least_worth = 0.2;
 
@@ -213,6 +216,9 @@ class HillClimb {
     return b - a <= std::max<std::size_t>(1, a / 8);
   }
 
+  /// Batches are looked at by far steps first: with larger ones more workers may pay.
+  [[nodiscard]] bool looks_between(std::size_t d) const noexcept { return climbing_ && (d == 0 || fine_); }
+
   /// The next point above or below the best in a dimension that is worth a look; empty: there is none.
   [[nodiscard]] std::optional<std::size_t> above(std::size_t d) const noexcept {
     const std::size_t best = at(best_, d);
@@ -220,7 +226,7 @@ class HillClimb {
     const std::size_t far = std::max(best + 1, rounded(static_cast<double>(best) * stride_));
     const std::size_t top = at(limits_.most, d);
     if (known > top) return best < top ? std::optional(std::min(far, top)) : std::nullopt;
-    if (!climbing_ || narrow(best, known)) return std::nullopt;
+    if (!looks_between(d) || narrow(best, known)) return std::nullopt;
     return std::clamp(middle(best, known), best + 1, known - 1);
   }
   [[nodiscard]] std::optional<std::size_t> below(std::size_t d) const noexcept {
@@ -231,13 +237,20 @@ class HillClimb {
       if (best <= bottom) return std::nullopt;
       return std::clamp(rounded(static_cast<double>(best) / stride_), bottom, best - 1);
     }
-    if (!climbing_ || narrow(known, best)) return std::nullopt;
+    if (!looks_between(d) || narrow(known, best)) return std::nullopt;
     return std::clamp(middle(known, best), known + 1, best - 1);
   }
 
   std::optional<Move> try_next(const WindowMeasurement& seen) noexcept {
     const bool busy = best_seen_.in_use() >= busy_enough_to_grow * static_cast<double>(best_.concurrency);
-    for (; dimension_ < dimensions; ++dimension_) {
+    for (;; ++dimension_) {
+      if (dimension_ == dimensions) dimension_ = stale_dimension();
+      if (dimension_ == dimensions) {
+        if (fine_ || !climbing_) break;
+        fine_ = true;
+        dimension_ = dimensions - 1;
+      }
+      look_up_anew(dimension_);
       // More workers than there is work for tell nothing; larger batches may still make it cheaper.
       const auto more = busy || dimension_ != 0 ? above(dimension_) : std::nullopt;
       const auto less = below(dimension_);
@@ -259,6 +272,28 @@ class HillClimb {
     return begin_rest(seen);
   }
 
+  /// One whose bracket was found where the other dimension was far from where it is now; `dimensions`: none, or it has
+  /// gone round often enough.
+  [[nodiscard]] std::size_t stale_dimension() noexcept {
+    for (std::size_t d = 0; climbing_ && rounds_ < most_rounds && d < dimensions; ++d) {
+      if (!is_stale(d)) continue;
+      ++rounds_;
+      return d;
+    }
+    return dimensions;
+  }
+  [[nodiscard]] bool is_stale(std::size_t d) const noexcept {
+    const std::size_t now = at(best_, 1 - d);
+    const std::size_t then = beside_[d];
+    return then != 0 && 2 * std::max(now, then) >= 3 * std::min(now, then);
+  }
+  /// Looks far above once more, if it was found elsewhere that more is no better.
+  void look_up_anew(std::size_t d) noexcept {
+    if (beside_[d] != 0 && !is_stale(d)) return;
+    if (beside_[d] != 0) known_above_ = std::exchange(brackets_[d].above, unknown);
+    beside_[d] = at(best_, 1 - d);
+  }
+
   std::optional<Move> judge(const WindowMeasurement& seen) noexcept {
     probe_.add(seen);
     ++windows_;
@@ -277,6 +312,7 @@ class HillClimb {
     if (windows_ < longest_look && std::abs(got - needed) < needed * doubt) return std::nullopt;
     if (got >= needed && got > 0) {
       (more ? brackets_[d].below : brackets_[d].above) = at(best_, d);
+      known_above_ = unknown;
       best_ = point_;
       best_seen_ = probe_;
       downwards_ = !more;
@@ -285,6 +321,7 @@ class HillClimb {
       begin_climb();
     } else {
       (more ? brackets_[d].above : brackets_[d].below) = at(point_, d);
+      if (more) brackets_[d].above = std::min(brackets_[d].above, std::exchange(known_above_, unknown));
       // Only the first look was to be downwards.
       if (std::exchange(relieving_, false)) downwards_ = false;
     }
@@ -407,7 +444,7 @@ class HillClimb {
     if (less.concurrency >= point_.concurrency) return climb_anew(seen, AdaptiveReason::changed);
     best_ = less;
     peak_ = 0;
-    brackets_ = {};
+    forget_brackets();
     dimension_ = 0;
     downwards_ = true;
     begin_climb();
@@ -420,7 +457,7 @@ class HillClimb {
     best_ = point_;
     best_seen_ = seen;
     peak_ = seen.throughput();
-    brackets_ = {};
+    forget_brackets();
     brackets_[0].above = no_better;
     dimension_ = 0;
     downwards_ = relieving_;
@@ -428,6 +465,13 @@ class HillClimb {
     auto move = try_next(seen);
     if (move) move->reason = reason;
     return move;
+  }
+  void forget_brackets() noexcept {
+    fine_ = false;
+    known_above_ = unknown;
+    brackets_ = {};
+    beside_ = {};
+    rounds_ = 0;
   }
   void begin_climb() noexcept {
     climbing_ = true;
@@ -438,7 +482,7 @@ class HillClimb {
   void begin_look(const WindowMeasurement& seen) noexcept {
     best_seen_ = seen;
     peak_ = seen.throughput();
-    brackets_ = {};
+    forget_brackets();
     dimension_ = 0;
     downwards_ = false;
     climbing_ = false;
@@ -463,6 +507,11 @@ class HillClimb {
   /// The best throughput of this climb: what less may fall short of by `gain`.
   double peak_ = 0;
   std::array<Bracket, dimensions> brackets_{};
+  /// Where the other dimension was when a bracket was begun; 0: it was not.
+  std::array<std::size_t, dimensions> beside_{};
+  /// Where more was no better, before it is looked for farther up.
+  std::size_t known_above_ = unknown;
+  int rounds_ = 0;
   std::size_t dimension_ = 0;
   /// What went well last is tried first.
   bool downwards_ = false;
@@ -470,6 +519,8 @@ class HillClimb {
   bool relieving_ = false;
   double stride_ = 2;
   bool climbing_ = true;
+  /// Far steps have found what they can in both dimensions.
+  bool fine_ = false;
   bool looking_again_ = false;
   WindowMeasurement probe_;
   int windows_ = 0;
