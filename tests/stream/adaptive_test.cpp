@@ -219,22 +219,6 @@ TEST_CASE("adaptive: the trace is bounded, in order, and leads to where it is") 
   CHECK(std::ranges::count(csv, '\n') == 9);
 }
 
-TEST_CASE("adaptive: a step as text") {
-  weir::AdaptiveStep step;
-  step.when = 1240ms;
-  step.from = {4, 1};
-  step.to = {8, 1};
-  step.reason = weir::AdaptiveReason::probe_more;
-  step.throughput = 812.34;
-  step.latency = 0.00492;
-  CHECK(weir::to_string(step) == "    1.240 s  concurrency 4 -> 8  probe more  812.3 events/s  4.920 ms");
-  step.failed = 0.125;
-  CHECK(weir::to_string(step) == "    1.240 s  concurrency 4 -> 8  probe more  812.3 events/s  4.920 ms  12.5 % fail");
-  step.failed = 0;
-  step.to.batch = 2;
-  CHECK(weir::to_string(step) == "    1.240 s  concurrency 4 -> 8  batch 1 -> 2  probe more  812.3 events/s  4.920 ms");
-}
-
 TEST_CASE("adaptive: a slow source does not make it start workers") {
   weir::sim::Simulator sim;
   auto strategy = weir::adaptive();

@@ -420,9 +420,3 @@ TEST_CASE("hill climb: windows without events tell nothing") {
   CHECK_FALSE(climb.feed(nothing));
   CHECK(climb.point() == AdaptivePoint{1, 1});
 }
-
-TEST_CASE("hill climb: every reason has a name") {
-  CHECK(std::string(weir::to_string(AdaptiveReason::probe_more)) == "probe more");
-  CHECK(std::string(weir::to_string(AdaptiveReason::idle)) == "idle");
-  CHECK(std::string(weir::to_string(AdaptiveReason::recovered)) == "recovered");
-}

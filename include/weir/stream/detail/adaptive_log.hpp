@@ -4,23 +4,12 @@
 #include <mutex>
 #include <vector>
 
+#include <weir/stream/adaptive_step.hpp>
 #include <weir/stream/detail/hill_climb.hpp>
+#include <weir/stream/detail/window_measurement.hpp>
 #include <weir/stream/event.hpp>
 
-namespace weir {
-
-/// One decision of an adaptive stream.
-struct AdaptiveStep {
-  EventTime::duration when{};  ///< since the strategy began
-  AdaptivePoint from;
-  AdaptivePoint to;
-  AdaptiveReason reason{};
-  double throughput = 0;  ///< events done well a second, in the window before
-  double latency = 0;     ///< for how long an event kept a worker, in seconds, on average
-  double failed = 0;      ///< which part of the events failed, or needed another try
-};
-
-namespace detail {
+namespace weir::detail {
 
 /// The last decisions. Any thread.
 class AdaptiveLog {
@@ -70,5 +59,4 @@ class AdaptiveLog {
   std::size_t oldest_ = 0;
 };
 
-}  // namespace detail
-}  // namespace weir
+}  // namespace weir::detail

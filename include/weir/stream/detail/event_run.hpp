@@ -64,7 +64,10 @@ class EventRun : protected Recovery<Pipeline> {
       count(counters_.taken);
       run_.push(std::move(*element));
     }
-    if (taken != 0) run_started_ = pipeline_->clock().now();
+    if (taken != 0) {
+      run_started_ = pipeline_->clock().now();
+      timed_ = true;
+    }
     run_length_ = std::max<std::size_t>(taken, 1);
     return taken;
   }
@@ -73,7 +76,8 @@ class EventRun : protected Recovery<Pipeline> {
   /// idle: so they are short unless the events are quick.
   [[nodiscard]] std::size_t plan_run() noexcept {
     planned_ = pipeline_->clock().now();
-    if (run_started_ != EventTime()) {
+    waited_ = false;
+    if (timed_) {
       const auto per_event = (planned_ - run_started_) / static_cast<std::ptrdiff_t>(run_length_);
       quick_ = per_event < longest / 2;
       sparse_ =
@@ -82,7 +86,7 @@ class EventRun : protected Recovery<Pipeline> {
       if (per_event > per_event.zero()) {
         plan_ = std::clamp<std::size_t>(static_cast<std::size_t>(longest / per_event), 1, plan_);
       }
-      run_started_ = EventTime();
+      timed_ = false;
     }
     return plan_;
   }
@@ -90,7 +94,8 @@ class EventRun : protected Recovery<Pipeline> {
     if (taken == 0) return;
     count(counters_.taken, taken);
     run_length_ = taken;
-    run_started_ = planned_ != EventTime() ? planned_ : pipeline_->clock().now();
+    run_started_ = waited_ ? pipeline_->clock().now() : planned_;
+    timed_ = true;
   }
 
   /// Awaits what `make` makes, which says whether something was taken from a channel that is not the stream's own:
@@ -129,8 +134,11 @@ class EventRun : protected Recovery<Pipeline> {
   std::size_t plan_ = 1;
   std::size_t run_length_ = 1;
   EventTime run_started_{};
-  /// When a fetch began that did not wait.
+  /// When the last fetch began, and whether it suspended.
   EventTime planned_{};
+  bool waited_ = false;
+  /// `run_started_` is of the last run.
+  bool timed_ = false;
   bool quick_ = false;
   bool sparse_ = false;
   std::optional<event_type> current_;
@@ -153,7 +161,7 @@ class EventRun : protected Recovery<Pipeline> {
     }
     [[nodiscard]] bool await_ready() { return receive_.await_ready(); }
     void await_suspend(std::coroutine_handle<> handle) noexcept {
-      run_.planned_ = EventTime();
+      run_.waited_ = true;
       receive_.await_suspend(handle);
     }
     bool await_resume() {
@@ -165,7 +173,7 @@ class EventRun : protected Recovery<Pipeline> {
    private:
     /// Who is as fast as the sender takes events one by one, and each time the line that the sender writes next.
     static void let_pile_up() noexcept {
-      constexpr int pauses = 16;
+      constexpr int pauses = 32;
       for (int i = 0; i < pauses; ++i) processor_pause();
     }
 

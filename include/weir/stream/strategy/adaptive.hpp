@@ -16,6 +16,7 @@
 
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
+#include <weir/stream/adaptive_step.hpp>
 #include <weir/stream/batch.hpp>
 #include <weir/stream/detail/adaptive_control.hpp>
 #include <weir/stream/detail/adaptive_log.hpp>
@@ -49,18 +50,6 @@ struct AdaptiveOptions {
   /// How many decisions are kept.
   std::size_t trace_length = 256;
 };
-
-/// One line: "    1.240 s  concurrency 4 -> 8  probe more  812.3 events/s  4.920 ms", and "12.5 % fail" where some do.
-[[nodiscard]] inline std::string to_string(const AdaptiveStep& step) {
-  const double seconds = std::chrono::duration<double>(step.when).count();
-  std::string line =
-      fmt::format("{:9.3f} s  concurrency {} -> {}", seconds, step.from.concurrency, step.to.concurrency);
-  const bool batches = step.from.batch != 1 || step.to.batch != 1;
-  if (batches) line += fmt::format("  batch {} -> {}", step.from.batch, step.to.batch);
-  line += fmt::format("  {}  {:.1f} events/s  {:.3f} ms", to_string(step.reason), step.throughput, step.latency * 1e3);
-  if (step.failed > 0) line += fmt::format("  {:.1f} % fail", step.failed * 100);
-  return line;
-}
 
 class AdaptiveBatched;
 
