@@ -13,7 +13,7 @@ namespace weir_test {
 /// Keeps the thread busy until the turn that it is called in has lasted long.
 inline void outlast_a_turn() noexcept {
   const std::uint64_t began = weir::detail::ticks();
-  while (turns_have_time() && weir::detail::ticks() - began <= weir::detail::ticks_of_a_turn) {
+  while (turns_have_time() && weir::detail::ticks() - began <= weir::detail::ticks_of_a_long_turn) {
   }
 }
 

@@ -26,10 +26,10 @@ struct TurnOptions {
   /// for once, after it was quick for a while, keeps the woken one waiting meanwhile, though another thread may be
   /// free. Turn it off where a coroutine may block its thread for what another one of the same context does.
   bool run_woken = true;
-  /// Whether turns go by time as well, where a processor's counter tells it for next to nothing (x86). The sender
-  /// of a stream, and who is alone on its side of a channel, has its budget again until the turn has lasted some 25 to
-  /// 50 microseconds; and a worker of a stream, whose operations may take long, gives way after that, as does `yield`.
-  /// The simulator's never do.
+  /// Whether turns go by time as well, where a processor's counter tells it for next to nothing (x86). The sender of a
+  /// stream, and who is alone on its side of a channel, has its budget again until the turn has lasted some 25 to 50
+  /// microseconds; and a worker of a stream, whose operations may take long, gives way after eight times that, as does
+  /// `yield`. The simulator's never do.
   bool by_time = true;
 };
 

@@ -128,11 +128,10 @@ class Sides {
   void open_take() noexcept { open(take_gate_); }
 
   /// Looks again and again, for at most `pauses`, whether there is room (a value): true when it pays to ask again.
-  /// For room not as long: who takes slowly enough to leave none can do with this thread.
   bool linger_for_room(std::uint32_t pauses) noexcept {
     Ring<T, Sync>* const ring = ring_.load(std::memory_order_acquire);
     if (!ring) return false;
-    return linger(ring->put_lane(), put_gate_, pauses / 4, [ring, this] { return ring->size() < capacity_; });
+    return linger(ring->put_lane(), put_gate_, pauses, [ring, this] { return ring->size() < capacity_; });
   }
   bool linger_for_value(std::uint32_t pauses) noexcept {
     Ring<T, Sync>* const ring = ring_.load(std::memory_order_acquire);

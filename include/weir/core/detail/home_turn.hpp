@@ -24,9 +24,12 @@ namespace detail {
 }
 /// Some five to ten microseconds: about what it takes until a sleeping thread that was woken for somebody runs it.
 inline constexpr std::uint64_t ticks_worth_a_post = 20000;
-/// Some 25 to 50 microseconds: so long that posting the next turn is little beside it, and so short that nobody minds
-/// to wait for a few of them.
+/// Some 25 to 50 microseconds: until then a budget is given again. So long that posting the next turn is little beside
+/// it, and so short that nobody minds to wait for a few of them.
 inline constexpr std::uint64_t ticks_of_a_turn = 100000;
+/// Some 200 to 400 microseconds: then who looks at the time gives way, though its budget is not spent. Longer, because
+/// a post wakes a thread that has nothing to do, and the root goes on there with cold caches.
+inline constexpr std::uint64_t ticks_of_a_long_turn = 8 * ticks_of_a_turn;
 
 }  // namespace detail
 
@@ -105,7 +108,7 @@ inline void Home::drain_owed(Along& along) noexcept {
 }
 
 inline void Home::look_at_time() noexcept {
-  if (!running_ || running_->began == 0 || detail::ticks() - running_->began <= detail::ticks_of_a_turn) return;
+  if (!running_ || running_->began == 0 || detail::ticks() - running_->began <= detail::ticks_of_a_long_turn) return;
   budget_ = 0;
 }
 
