@@ -268,6 +268,8 @@ class Home {
   void drain_own(Along& along, bool held) noexcept;
   void drain_along(Along& along) noexcept;
   void drain_owed(Along& along) noexcept;
+  /// Whether it is known when the turn began.
+  [[nodiscard]] bool timed() const noexcept { return by_time_ && running_ && running_->began != 0; }
   /// At the end of a turn: how long it went on after it woke somebody.
   void note_turn() noexcept;
   /// Runs the next of the ready list; false: there is none.

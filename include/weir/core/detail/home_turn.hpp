@@ -102,14 +102,13 @@ inline void Home::drain_owed(Along& along) noexcept {
 }
 
 [[gnu::noinline]] inline bool Home::renew() noexcept {
-  if (!running_ || running_->began == 0 || detail::ticks() - running_->began > detail::ticks_of_a_turn) return false;
+  if (!timed() || detail::ticks() - running_->began > detail::ticks_of_a_turn) return false;
   budget_ = limit_;
   return true;
 }
 
 inline void Home::look_at_time() noexcept {
-  if (!running_ || running_->began == 0 || detail::ticks() - running_->began <= detail::ticks_of_a_long_turn) return;
-  budget_ = 0;
+  if (timed() && detail::ticks() - running_->began > detail::ticks_of_a_long_turn) budget_ = 0;
 }
 
 inline void Home::note_turn() noexcept {
