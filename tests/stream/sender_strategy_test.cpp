@@ -308,3 +308,35 @@ TEST_CASE("sender strategy: gathering takes every form of sender, and refuses wh
   CHECK(fits == 4 + 3 + 1);
   CHECK(stuffed.size() == 8);
 }
+
+TEST_CASE("sender strategy: what was on its way into a full channel when its sender gave up keeps its numbers") {
+  weir::sim::Simulator sim;
+  int given_up = 0;
+  std::vector<std::uint64_t> numbers;
+  const auto emit_one = [](weir::Emitter<int>& out, int n) -> weir::Task<> { co_await out.emit_emplace(n); };
+  const auto emit_all = [&](weir::Emitter<int>& out) -> weir::Task<> {
+    for (int i = 0; i < 12; ++i) {
+      try {
+        co_await weir::with_timeout(std::chrono::milliseconds(1), emit_one(out, i));
+      } catch (const weir::Error& error) {
+        if (error.code() != weir::Errc::timed_out) throw;
+        ++given_up;
+      }
+      co_await weir::sleep_for(std::chrono::milliseconds(1));
+    }
+  };
+  auto stream = weir::emits<int>(sim)
+                    .capacity(2)
+                    .sender(weir::batched(4, std::chrono::hours(1)), emit_all)
+                    .receiver([&](const auto& event) -> weir::Task<> {
+                      numbers.push_back(event.id());
+                      co_await weir::sleep_for(std::chrono::milliseconds(10));
+                    })
+                    .start();
+  const auto final = weir_test::final_of(sim, stream);
+  CHECK(given_up > 1);
+  CHECK(final.stats().processed > 4);
+  std::vector<std::uint64_t> consecutive(final.stats().processed);
+  std::iota(consecutive.begin(), consecutive.end(), std::uint64_t{1});
+  CHECK(numbers == consecutive);
+}

@@ -148,3 +148,31 @@ TEST_CASE("sender task: an empty handle is refused at once") {
   CHECK_FALSE(none);
   CHECK_THROWS_AS(none.stats(), weir::Error);
 }
+
+TEST_CASE("sender task: one that gathers is told by its next emit that nobody receives any more") {
+  weir::sim::Simulator sim;
+  auto [tx, rx] = weir::make_channel<int>(sim, {.capacity = 9});
+  rx.reset();
+  std::vector<weir::Errc> told;
+  auto half = weir::emits<int>(sim)
+                  .sender(weir::batched(2, 1h),
+                          [&told](weir::Emitter<int>& out) -> weir::Task<> {
+                            for (int i = 0; i < 5; ++i) {
+                              try {
+                                co_await out.emit_emplace(i);
+                                told.push_back(weir::Errc{});
+                              } catch (const weir::Error& error) {
+                                told.push_back(static_cast<weir::Errc>(error.code().value()));
+                              }
+                            }
+                          })
+                  .start_into(std::move(tx));
+  const auto final = weir_test::final_of(sim, half);
+  const auto closed = weir::Errc::channel_closed;
+  // The second one goes with the first, and is emitted by then.
+  CHECK(told == std::vector{weir::Errc{}, weir::Errc{}, closed, closed, closed});
+  CHECK(final.outcome() == weir::Outcome::failed);
+  CHECK(final.stats().emitted == 2);
+  CHECK(final.stats().discarded == 2);
+  CHECK(final.stats().balanced());
+}
