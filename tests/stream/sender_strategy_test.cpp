@@ -281,6 +281,34 @@ TEST_CASE("sender strategy: what was refused for lack of room, or given up while
   CHECK(refused < 1000);
 }
 
+TEST_CASE("sender strategy: what is left of a run that is given up on its way costs no tokens") {
+  weir::sim::Simulator sim;
+  bool given_up = false;
+  const auto emit_some = [](weir::Emitter<int>& out) -> weir::Task<> {
+    const std::vector<int> run{0, 1, 2, 3, 4, 5};
+    const std::size_t emitted = co_await out.emit_all(run);
+    CHECK(emitted == 6);
+  };
+  auto stream = weir::emits<int>(sim)
+                    .capacity(2)
+                    .sender(weir::rate_limited(0.001, 6),
+                            [&](weir::Emitter<int>& out) -> weir::Task<> {
+                              try {
+                                co_await weir::with_timeout(std::chrono::milliseconds(1), emit_some(out));
+                              } catch (const weir::Error& error) {
+                                given_up = error.code() == weir::Errc::timed_out;
+                              }
+                              // A receiver that waited, and a channel of two: three have gone, three tokens are left.
+                              for (int i = 3; i < 6; ++i) co_await out.emit_emplace(i);
+                            })
+                    .receiver([](const auto&) -> weir::Task<> { co_await weir::sleep_for(std::chrono::seconds(1)); })
+                    .start();
+  const auto final = weir_test::final_of(sim, stream);
+  CHECK(given_up);
+  CHECK(final.stats().processed == 6);
+  CHECK(sim.elapsed() < std::chrono::seconds(20));
+}
+
 TEST_CASE("sender strategy: gathering takes every form of sender, and refuses what can't wait when it is full") {
   const auto values = [](auto sender, std::size_t capacity) {
     std::vector<int> seen;

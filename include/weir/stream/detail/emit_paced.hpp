@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include <weir/channel/channel.hpp>
 #include <weir/core/task.hpp>
 #include <weir/core/token_bucket.hpp>
 #include <weir/stream/detail/emit_hook.hpp>
@@ -38,14 +39,21 @@ class EmitPaced final : public EmitHook<T> {
       if (!take_spare()) co_await bucket_.acquire();
       const std::size_t more = std::min(rest.size() - 1, static_cast<std::size_t>(bucket_.available()));
       const std::size_t now = more != 0 && bucket_.try_acquire(more) ? 1 + more : 1;
-      auto sending = outlet_.send(rest.first(now));
-      co_await std::move(sending);
+      Spare spare{spare_, now};
+      try {
+        auto sending = outlet_.send(rest.first(now));
+        co_await std::move(sending);
+      } catch (const PartialSend& refused) {
+        spare.tokens -= refused.sent();
+        throw;
+      }
+      spare.tokens = 0;
       rest = rest.subspan(now);
     }
   }
 
  private:
-  /// A token that was taken for an event that did not go is for the next one.
+  /// Tokens that were taken for events that did not go are for the next ones.
   struct Spare {
     std::atomic<std::size_t>& spare;
     std::size_t tokens;
