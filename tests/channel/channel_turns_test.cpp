@@ -17,8 +17,8 @@ namespace {
 
 using weir::Task;
 
-constexpr int budget = 8;
-constexpr int values = 64;
+constexpr int budget = 4;
+constexpr int values = 32;
 
 /// The most values that one of two senders put in one turn, each into a channel of its own, of which others may hold
 /// the sending end too.
@@ -75,11 +75,11 @@ int longest_turn_of_receivers(bool by_time, bool alone) {
   return longest;
 }
 
-/// The machine may take the processor away for as long as a turn.
+/// The machine may take the processor away for as long as a turn, and a sanitizer makes few operations long.
 template <class Measure>
-bool comes_to(int wanted, Measure measure) {
+bool exceeds_the_budget(Measure measure) {
   for (int tries = 0; tries < 1000; ++tries) {
-    if (measure() == wanted) return true;
+    if (measure() > budget) return true;
   }
   return false;
 }
@@ -95,6 +95,6 @@ TEST_CASE("channel turns: who shares its side gives way after its budget, and so
 
 TEST_CASE("channel turns: who is alone on its side goes on while the turn is short") {
   if (!weir_test::turns_have_time()) return;
-  CHECK(comes_to(values, [] { return longest_turn_of_senders(true, true); }));
-  CHECK(comes_to(values, [] { return longest_turn_of_receivers(true, true); }));
+  CHECK(exceeds_the_budget([] { return longest_turn_of_senders(true, true); }));
+  CHECK(exceeds_the_budget([] { return longest_turn_of_receivers(true, true); }));
 }
