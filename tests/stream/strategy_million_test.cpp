@@ -171,8 +171,15 @@ void slow(std::size_t at_once, Order order, Strategy strategy) {
   if (weir::detail::frames_are_recycled) CHECK(seen.allocated == 1);
 }
 
-/// Each strategy, with how many events it may have in hand at once.
-void with_each(auto run) {
+constexpr int strategies = 9;
+
+/// Each strategy, with how many events it may have in hand at once. Gives their number.
+int with_each(auto run_one) {
+  int ran = 0;
+  const auto run = [&](std::size_t at_once, Order order, auto strategy) {
+    run_one(at_once, order, std::move(strategy));
+    ++ran;
+  };
   const auto key = [](Number n) { return n % keys; };
   const weir::AdaptiveOptions adaptive{.max_concurrency = 4, .start_concurrency = 2};
   run(1, Order::of_all, weir::serial());
@@ -184,14 +191,18 @@ void with_each(auto run) {
   run(20, Order::none, weir::batched(10, 1ms).parallel(2));
   run(4, Order::none, weir::adaptive(adaptive));
   run(64, Order::none, weir::adaptive(adaptive).batched(16));
+  return ran;
 }
 
 }  // namespace
 
 TEST_CASE("strategies: a million through each, in the order that it promises, and none is allocated for") {
-  with_each([](std::size_t, Order order, auto strategy) { a_million(order, std::move(strategy)); });
+  const int ran = with_each([](std::size_t, Order order, auto strategy) { a_million(order, std::move(strategy)); });
+  CHECK(ran == strategies);
 }
 
 TEST_CASE("strategies: a receiver a thousand times slower than the sender holds it back, and nothing piles up") {
-  with_each([](std::size_t at_once, Order order, auto strategy) { slow(at_once, order, std::move(strategy)); });
+  const auto run = [](std::size_t at_once, Order order, auto strategy) { slow(at_once, order, std::move(strategy)); };
+  const int ran = with_each(run);
+  CHECK(ran == strategies);
 }
