@@ -3,6 +3,7 @@
 #include "support/catch.hpp"
 
 #include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <functional>
 #include <utility>
@@ -92,6 +93,9 @@ class Run {
   [[nodiscard]] bool resting() const { return climb_.resting(); }
   /// The most that it had since this was asked last.
   [[nodiscard]] std::size_t most() { return std::exchange(most_, 0); }
+  [[nodiscard]] bool moved_to_rest() const {
+    return resting() || moved_for(AdaptiveReason::settled) || moved_for(AdaptiveReason::revert);
+  }
   [[nodiscard]] bool moved_for(AdaptiveReason reason) const {
     return std::ranges::any_of(moves, [reason](const auto& move) { return move.reason == reason; });
   }
@@ -294,6 +298,38 @@ TEST_CASE("hill climb: it finds that more workers pay only in larger batches") {
   INFO(run.concurrency() << " x " << run.batch());
   CHECK(run.concurrency() == 2);
   CHECK(crowding({run.concurrency(), run.batch()}).rate >= 0.85 * crowding({2, 512}).rate);
+}
+
+TEST_CASE("hill climb: what is known of one dimension is not taken for the other") {
+  // Whatever the workload answers: each move stays within the limits, and it comes to rest.
+  std::uint64_t state = 1;
+  const auto dice = [&state] {
+    state = state * 6364136223846793005u + 1442695040888963407u;
+    return static_cast<double>(state >> 40) / static_cast<double>(1 << 24);
+  };
+  for (int tries = 0; tries < 500; ++tries) {
+    HillClimb::Limits both = limits(1 + static_cast<std::size_t>(dice() * 64));
+    both.most.batch = 1 + static_cast<std::size_t>(dice() * 1024);
+    const double workers_pay = dice() * 2 - 0.5;
+    const double batches_pay = dice() * 2 - 0.5;
+    const double noise = dice() < 0.5 ? 0.0 : 0.5;
+    const double idle = dice() < 0.3 ? 0.2 : 1.0;
+    const Workload any = [&](AdaptivePoint p) {
+      const auto workers = static_cast<double>(p.concurrency);
+      const double rate = 1e5 * std::pow(workers, workers_pay) * std::pow(static_cast<double>(p.batch), batches_pay);
+      return Response{std::clamp(rate * (1 + noise * (dice() - 0.5)), 1e3, 1e12),
+                      workers * (dice() < 0.5 ? idle : 1.0)};
+    };
+    Run run(both);
+    bool within = true;
+    for (int windows = 0; windows < 400; ++windows) {
+      run.go(any, 1);
+      within = within && run.concurrency() >= 1 && run.concurrency() <= both.most.concurrency;
+      within = within && run.batch() >= 1 && run.batch() <= both.most.batch;
+    }
+    CHECK(within);
+    CHECK(run.moved_to_rest());
+  }
 }
 
 TEST_CASE("hill climb: when events take longer it tries less first") {

@@ -205,7 +205,7 @@ class HillClimb {
   /// Looks far above once more, if it was found elsewhere that more is no better.
   void look_up_anew(std::size_t d) noexcept {
     if (beside_[d] != 0 && !is_stale(d)) return;
-    if (beside_[d] != 0) known_above_ = std::exchange(brackets_[d].above, unknown);
+    if (beside_[d] != 0) known_above_[d] = std::exchange(brackets_[d].above, unknown);
     beside_[d] = at(best_, 1 - d);
   }
 
@@ -227,7 +227,7 @@ class HillClimb {
     if (windows_ < longest_look && std::abs(got - needed) < needed * doubt) return std::nullopt;
     if (got >= needed && got > 0) {
       (more ? brackets_[d].below : brackets_[d].above) = at(best_, d);
-      known_above_ = unknown;
+      known_above_[d] = unknown;
       best_ = point_;
       best_seen_ = probe_;
       downwards_ = !more;
@@ -236,7 +236,7 @@ class HillClimb {
       begin_climb();
     } else {
       (more ? brackets_[d].above : brackets_[d].below) = at(point_, d);
-      if (more) brackets_[d].above = std::min(brackets_[d].above, std::exchange(known_above_, unknown));
+      if (more) brackets_[d].above = std::min(brackets_[d].above, std::exchange(known_above_[d], unknown));
       // Only the first look was to be downwards.
       if (std::exchange(relieving_, false)) downwards_ = false;
     }
@@ -383,7 +383,7 @@ class HillClimb {
   }
   void forget_brackets() noexcept {
     fine_ = false;
-    known_above_ = unknown;
+    known_above_ = {unknown, unknown};
     brackets_ = {};
     beside_ = {};
     rounds_ = 0;
@@ -425,7 +425,7 @@ class HillClimb {
   /// Where the other dimension was when a bracket was begun; 0: it was not.
   std::array<std::size_t, dimensions> beside_{};
   /// Where more was no better, before it is looked for farther up.
-  std::size_t known_above_ = unknown;
+  std::array<std::size_t, dimensions> known_above_{unknown, unknown};
   int rounds_ = 0;
   std::size_t dimension_ = 0;
   /// What went well last is tried first.
