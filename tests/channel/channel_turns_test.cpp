@@ -20,14 +20,28 @@ using weir::Task;
 constexpr int budget = 4;
 constexpr int values = 32;
 
+/// The longest of the turns that two parties take.
+class Turns {
+ public:
+  void step(int party) {
+    run_ = last_ == party ? run_ + 1 : 1;
+    last_ = party;
+    longest_ = std::max(longest_, run_);
+  }
+  [[nodiscard]] int longest() const { return longest_; }
+
+ private:
+  int last_ = -1;
+  int run_ = 0;
+  int longest_ = 0;
+};
+
 /// The most values that one of two senders put in one turn, each into a channel of its own, of which others may hold
 /// the sending end too.
 int longest_turn_of_senders(bool by_time, bool alone) {
   asio::io_context context;
   weir::set_turns(context, {.budget = budget, .by_time = by_time});
-  int last = -1;
-  int run = 0;
-  int longest = 0;
+  Turns turns;
   std::vector<weir::ChannelReceiver<int>> receivers;
   std::vector<weir::ChannelSender<int>> others;
   for (int which = 0; which < 2; ++which) {
@@ -36,24 +50,20 @@ int longest_turn_of_senders(bool by_time, bool alone) {
     if (!alone) others.push_back(tx);
     weir::spawn(context, [&, which, end = std::move(tx)]() -> Task<> {
       for (int i = 0; i < values; ++i) {
-        run = last == which ? run + 1 : 1;
-        last = which;
-        longest = std::max(longest, run);
+        turns.step(which);
         co_await end.send_emplace(i);
       }
     });
   }
   context.run();
-  return longest;
+  return turns.longest();
 }
 
 /// The same of two receivers.
 int longest_turn_of_receivers(bool by_time, bool alone) {
   asio::io_context context;
   weir::set_turns(context, {.budget = budget, .by_time = by_time});
-  int last = -1;
-  int run = 0;
-  int longest = 0;
+  Turns turns;
   std::vector<weir::ChannelSender<int>> senders;
   std::vector<weir::ChannelReceiver<int>> others;
   for (int which = 0; which < 2; ++which) {
@@ -63,16 +73,14 @@ int longest_turn_of_receivers(bool by_time, bool alone) {
     if (!alone) others.push_back(rx);
     weir::spawn(context, [&, which, end = std::move(rx)]() -> Task<> {
       for (int i = 0; i < values; ++i) {
-        run = last == which ? run + 1 : 1;
-        last = which;
-        longest = std::max(longest, run);
+        turns.step(which);
         const auto value = co_await end.receive();
         CHECK(value.has_value());
       }
     });
   }
   context.run();
-  return longest;
+  return turns.longest();
 }
 
 /// The machine may take the processor away for as long as a turn, and a sanitizer makes few operations long.
