@@ -245,45 +245,49 @@ TEST_CASE("bus inbox: a cancel, an abort or the end of the bus or its context at
   }
 }
 
-TEST_CASE("bus inbox: a topic that the bus has forgotten meanwhile is made again") {
-  asio::io_context context(1);
-  weir::PriorityEventBus bus(context, {.workers = 1, .capacity = 4096});
+namespace {
+
+/// A bus with one worker that counts what it delivers of the topics x.0, x.1, …
+struct NumberedTopics {
+  void publish(int n) { REQUIRE(bus.try_publish(fmt::format("x.{}", n), n)); }
+
+  asio::io_context context{1};
+  weir::PriorityEventBus bus{context, {.workers = 1, .capacity = 4096}};
   int delivered = 0;
-  const auto counter = bus.subscribe("x.*", [&](weir::EventContext& event) {
+  const weir::Subscription counter = bus.subscribe("x.*", [this](weir::EventContext& event) {
     if (event.event().type() == fmt::format("x.{}", event.payload<int>())) ++delivered;
   });
-  const auto publish = [&](int n) { REQUIRE(bus.try_publish(fmt::format("x.{}", n), n)); };
+};
+
+}  // namespace
+
+TEST_CASE("bus inbox: a topic that the bus has forgotten meanwhile is made again") {
+  NumberedTopics topics;
   // So many that the last, which comes when nothing else is there, has the others forgotten.
   for (int n = 0; n < 1024; ++n) {
-    publish(n);
-    context.poll();
+    topics.publish(n);
+    topics.context.poll();
   }
-  const auto last = bus.subscribe("last", [&](weir::EventContext&) {
-    for (int n = 1000; n < 1024; ++n) publish(n);
+  const auto last = topics.bus.subscribe("last", [&](weir::EventContext&) {
+    for (int n = 1000; n < 1024; ++n) topics.publish(n);
   });
-  REQUIRE(bus.try_publish("last", 0));
-  context.poll();
-  CHECK(delivered == 1024 + 24);
+  REQUIRE(topics.bus.try_publish("last", 0));
+  topics.context.poll();
+  CHECK(topics.delivered == 1024 + 24);
 }
 
 TEST_CASE("bus inbox: a topic is not forgotten while an event of it is there") {
-  asio::io_context context(1);
-  weir::PriorityEventBus bus(context, {.workers = 1, .capacity = 4096});
-  int delivered = 0;
-  const auto counter = bus.subscribe("x.*", [&](weir::EventContext& event) {
-    if (event.event().type() == fmt::format("x.{}", event.payload<int>())) ++delivered;
-  });
-  const auto publish = [&](int n) { REQUIRE(bus.try_publish(fmt::format("x.{}", n), n)); };
+  NumberedTopics topics;
   // Known, and nothing of it is queued.
-  publish(1);
-  context.poll();
-  const auto go = bus.subscribe("go", [&](weir::EventContext&) {
-    publish(1);
-    for (int n = 2000; n < 3200; ++n) publish(n);
+  topics.publish(1);
+  topics.context.poll();
+  const auto go = topics.bus.subscribe("go", [&](weir::EventContext&) {
+    topics.publish(1);
+    for (int n = 2000; n < 3200; ++n) topics.publish(n);
   });
-  REQUIRE(bus.try_publish("go", 0));
-  context.poll();
-  CHECK(delivered == 2 + 1200);
+  REQUIRE(topics.bus.try_publish("go", 0));
+  topics.context.poll();
+  CHECK(topics.delivered == 2 + 1200);
 }
 
 TEST_CASE("bus inbox: what drops or refuses goes by how many are queued, to the one, while a worker is busy") {

@@ -72,9 +72,14 @@ class ChannelAtOnce : public ChannelDelivery<T, Sync> {
     return hold ? hold->take_some(max, use) : 0;
   }
 
-  /// Whether nobody else could work on the side instead of the handle that asks.
-  [[nodiscard]] bool sends_alone() const noexcept { return sides_.senders <= 1; }
-  [[nodiscard]] bool receives_alone() const noexcept { return sides_.receivers <= 1; }
+  /// Counts an operation of a handle: false when its coroutine has had its turn. Where nobody else could work on the
+  /// side instead, that comes later.
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool spend_sending(Home& home) const noexcept {
+    return home.spend() || (sides_.senders <= 1 && home.renew());
+  }
+  [[nodiscard]] WEIR_ALWAYS_INLINE bool spend_receiving(Home& home) const noexcept {
+    return home.spend() || (sides_.receivers <= 1 && home.renew());
+  }
 
   [[nodiscard]] bool linger_for_room(std::uint32_t pauses) noexcept { return sides_.linger_for_room(pauses); }
   [[nodiscard]] bool linger_for_value(std::uint32_t pauses) noexcept { return sides_.linger_for_value(pauses); }

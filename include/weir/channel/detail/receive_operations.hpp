@@ -64,7 +64,7 @@ class ReceiveAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSuspen
   explicit ReceiveAwaiter(Core& core) noexcept : ChannelAwaiter<Core, Slow>(core) {}
 
   [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
-    const bool has_turn = this->home().spend() || (this->core().receives_alone() && this->home().renew());
+    const bool has_turn = this->core().spend_receiving(this->home());
     if (has_turn && (front_ = this->core().front_at_once())) [[likely]]
       return true;
     return start(has_turn);
@@ -229,7 +229,7 @@ class ReceiveSomeAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, ReceiveSu
       : ChannelAwaiter<Core, Slow>(core), run_(std::move(out), max) {}
 
   [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
-    const bool has_turn = this->home().spend() || (this->core().receives_alone() && this->home().renew());
+    const bool has_turn = this->core().spend_receiving(this->home());
     if (has_turn && run_.take_at_once(this->core())) [[likely]]
       return true;
     return start(has_turn);

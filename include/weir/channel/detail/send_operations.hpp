@@ -98,7 +98,7 @@ class SendAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspension<C
   SendAwaiter(Core& core, Source source) : ChannelAwaiter<Core, Slow>(core), source_(std::move(source)) {}
 
   [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
-    const bool has_turn = this->home().spend() || (this->core().sends_alone() && this->home().renew());
+    const bool has_turn = this->core().spend_sending(this->home());
     if (has_turn && this->core().send_at_once(source_) == WaitState::done) [[likely]]
       return true;
     return start(has_turn);
@@ -159,7 +159,7 @@ class SendAllAwaiter : public ChannelAwaiter<ChannelCore<T, Sync>, SendSuspensio
       : ChannelAwaiter<Core, Slow>(core), next_(std::move(first)), last_(std::move(last)) {}
 
   [[nodiscard]] WEIR_ALWAYS_INLINE bool await_ready() {
-    const bool has_turn = this->home().spend() || (this->core().sends_alone() && this->home().renew());
+    const bool has_turn = this->core().spend_sending(this->home());
     if (has_turn && send_at_once()) [[likely]]
       return true;
     return start(has_turn);

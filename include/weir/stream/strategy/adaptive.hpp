@@ -16,6 +16,7 @@
 
 #include <weir/core/error.hpp>
 #include <weir/core/task.hpp>
+#include <weir/core/timer.hpp>
 #include <weir/stream/adaptive_step.hpp>
 #include <weir/stream/batch.hpp>
 #include <weir/stream/detail/adaptive_control.hpp>
